@@ -1,4 +1,4 @@
-"""The rail against shadowed packages: `curate`, `shards` and `train` are common names, so say when Python took another one.
+"""The rail against shadowed packages: `train` and the like are common names, so say when Python took another one.
 
 Run by the command and by every Ray worker at its start; standard library only, nothing is imported.
 """
