@@ -4,6 +4,7 @@ A config names every knob once, with its unit in the name and its meaning in the
 form is written into every output.
 """
 
+import copy
 import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -67,7 +68,7 @@ def parse_config(model: type[C], data: Mapping[str, Any], source: str = "config"
 
 def apply_overrides(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """Lay `key.sub=value` pairs (values are YAML) over a mapping; the input is not changed."""
-    result = yaml.safe_load(yaml.safe_dump(dict(data)))
+    result = copy.deepcopy(dict(data))
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key:

@@ -1,0 +1,77 @@
+"""The dataset card: a README.md with Hugging Face front matter, every number of it from the manifest."""
+
+import yaml
+
+from shards.manifest import Manifest
+
+_SIZES = [
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+]
+
+
+def dataset_card(manifest: Manifest) -> str:
+    """The card of a version."""
+    return f"---\n{_front_matter(manifest)}---\n\n{_summary(manifest)}\n{_reading()}\n{_columns(manifest)}"
+
+
+def _front_matter(manifest: Manifest) -> str:
+    size = next((name for limit, name in _SIZES if manifest.stats.num_samples < limit), "n>10M")
+    front = {
+        "license": "other",
+        "task_categories": ["text-to-video"],
+        "size_categories": [size],
+        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "shards/*/*.tar"}]}],
+    }
+    return yaml.safe_dump(front, sort_keys=False)
+
+
+def _summary(manifest: Manifest) -> str:
+    stats = manifest.stats
+    lines = [
+        f"# Version {manifest.version}",
+        "",
+        f"{stats.num_samples:,} clips, {stats.hours:.3f} hours, {stats.num_frames:,} frames, "
+        f"{stats.num_captions:,} captions, from {stats.num_sources:,} sources; "
+        f"{stats.size_bytes / 1e6:,.1f} MB in {len(manifest.shards)} shards.",
+        "",
+        "| split | clips | sources | hours |",
+        "| --- | ---: | ---: | ---: |",
+        *(f"| {name} | {s.num_samples:,} | {s.num_sources:,} | {s.hours:.3f} |" for name, s in manifest.splits.items()),
+        "",
+        "No source and no group of duplicates lies in two splits.",
+        f"Licences that came with the sources: {_cell(', '.join(manifest.licences)) or 'none stated'}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _reading() -> str:
+    return """## Reading
+
+The tars are plain WebDataset: `<key>.json`, `<key>.mp4`, `<key>.txt` for every clip. Splits are a decision of the
+version, not of the tars: they stand in the column `split` of the plan index that the manifest names.
+
+```python
+from shards.reader import open_dataset
+
+dataset = open_dataset("this folder")
+dataset.table("train")  # one row per clip
+```
+"""
+
+
+def _columns(manifest: Manifest) -> str:
+    rows = [f"| {c.name} | {c.type} | {_cell(c.unit)} | {_cell(c.doc)} |" for c in manifest.columns]
+    return "\n".join(["## Columns", "", "| column | type | unit | meaning |", "| --- | --- | --- | --- |", *rows, ""])
+
+
+def _cell(text: str) -> str:
+    """Text from outside, inert in a table of Markdown."""
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    for char in "\\`*_[]|":
+        printable = printable.replace(char, f"\\{char}")
+    return printable.replace("&", "&amp;").replace("<", "&lt;")

@@ -1,0 +1,212 @@
+"""Publishing: commit records become the next version of the dataset.
+
+The order is plan index, manifest, card, LATEST. The manifest is the commit point: it is created once, so of two
+publishers of the same number one wins and the other tries the next number. The plan index is named by its content, so
+that a publisher killed before its manifest leaves nothing that another could take for its own.
+"""
+
+import io
+import math
+from collections.abc import Collection, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from shards.card import dataset_card
+from shards.commit import Commit
+from shards.errors import ContractError
+from shards.index import INDEX, read_index
+from shards.manifest import (
+    LATEST,
+    README,
+    ColumnStats,
+    Manifest,
+    Parent,
+    PlanIndexFile,
+    SplitStats,
+    Stats,
+    column_info,
+    manifest_path,
+    read_manifest,
+    versions,
+)
+from shards.schema import SAMPLE, column, integers, strings
+from shards.splits import SPLITS, SplitConfig, assign_splits
+from shards.store import Store, create_or_same, open_store
+
+ID = column("id", pa.int64(), "", "Number of the sample in this version, from 0.")
+
+
+def publish(
+    dataset: str | Path | Store,
+    commits: Sequence[Commit],
+    config: Mapping[str, Any],
+    splits: SplitConfig,
+    keep_keys: Collection[str] | None = None,
+) -> Manifest:
+    """Make commits the next version; the newest version is returned unchanged if it is the same.
+
+    Args:
+        dataset: folder, uri or store of the dataset.
+        commits: the shards of the version.
+        config: resolved configuration of the run, stored.
+        splits: how samples are divided.
+        keep_keys: publish only these samples of the shards; None for all.
+
+    Raises:
+        ContractError: nothing would be published, a key would be twice, indexes have different columns, or an object
+            is not what its commit says.
+    """
+    store = open_store(dataset)
+    commits = sorted(commits, key=lambda commit: commit.shard.path)
+    table = _plan_table(store, commits, splits, keep_keys)
+    plan_bytes = _arrow_bytes(table)
+    plan_index = PlanIndexFile(
+        path=f"manifests/{sha256(plan_bytes).hexdigest()[:16]}.plan.arrow",
+        size_bytes=len(plan_bytes),
+        sha256=sha256(plan_bytes).hexdigest(),
+        xxh3=xxhash.xxh3_64_hexdigest(plan_bytes),
+        num_samples=len(table),
+    )
+    create_or_same(store, plan_index.path, plan_bytes)
+    manifest = _create_manifest(store, _manifest(commits, table, plan_index, config, splits))
+    store.replace(README, dataset_card(manifest).encode())
+    store.replace(LATEST, f"v{manifest.version:06d} {manifest.sha256()}\n".encode())
+    return manifest
+
+
+def plan_index_table(index: pa.Table, splits: Sequence[str]) -> pa.Table:
+    """Rows of a version from rows of its shards' indexes: ids first, the split in its place in SAMPLE, no vectors."""
+    index = index.append_column(SAMPLE.field("split"), pa.array(splits, type=pa.string()))
+    index = index.append_column(ID, pa.array(range(len(index)), type=pa.int64()))
+    scores = [f.name for f in index.schema if f.name not in (ID.name, *SAMPLE.names) and not pa.types.is_nested(f.type)]
+    return index.select([ID.name, *SAMPLE.names, *scores]).combine_chunks()
+
+
+def _plan_table(store: Store, commits: Sequence[Commit], config: SplitConfig, keep: Collection[str] | None) -> pa.Table:
+    if not commits:
+        raise ContractError(
+            f"dataset {store.uri} has no commits to publish; at least one shard is needed; run curation"
+        )
+    index = pa.concat_tables(_same_columns(store, commits))
+    if keep is not None:
+        index = index.filter(pc.is_in(index.column("key"), value_set=pa.array(sorted(keep), pa.string())))
+    keys = strings(index, "key")
+    if not keys:
+        raise ContractError(
+            f"version of {store.uri} has 0 samples; an empty version is not published; loosen the rules"
+        )
+    if len(set(keys)) != len(keys):
+        raise ContractError(
+            f"{len(keys)} samples have {len(set(keys))} keys; a key is published once; name fewer commits"
+        )
+    sides = assign_splits(strings(index, "video_id"), index.column("dup_group").to_pylist(), config)
+    return plan_index_table(index, sides)
+
+
+def _same_columns(store: Store, commits: Sequence[Commit]) -> list[pa.Table]:
+    tables = [_checked_index(store, commit) for commit in commits]
+    for commit, table in zip(commits, tables, strict=True):
+        if not table.schema.equals(tables[0].schema):
+            raise ContractError(
+                f"{commit.index.path} has columns {table.column_names}, {commits[0].index.path} has "
+                f"{tables[0].column_names}; all shards of a version have the same; backfill the missing scores"
+            )
+    return tables
+
+
+def _checked_index(store: Store, commit: Commit) -> pa.Table:
+    data = store.get(commit.index.path)
+    if sha256(data).hexdigest() != commit.index.sha256:
+        raise ContractError(
+            f"{commit.index.path} has another sha256 than its commit says; restore it; see shards verify"
+        )
+    table = read_index(data)
+    if len(table) != commit.num_samples or table.column_names[: len(INDEX)] != INDEX.names:
+        raise ContractError(
+            f"{commit.index.path} has {len(table)} rows; {commit.num_samples} are committed; rebuild it"
+        )
+    return table
+
+
+def _arrow_bytes(table: pa.Table) -> bytes:
+    """One record batch, uncompressed, so that a reader maps it and copies nothing."""
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def _create_manifest(store: Store, draft: Manifest) -> Manifest:
+    while True:
+        published = versions(store)
+        newest = read_manifest(store, published[-1]) if published else None
+        if newest and newest.content() == draft.content():
+            return newest
+        parent = Parent(version=newest.version, sha256=newest.sha256()) if newest else None
+        manifest = draft.model_copy(update={"version": newest.version + 1 if newest else 1, "parent": parent})
+        if store.create(manifest_path(manifest.version), manifest.to_bytes()):
+            return manifest
+
+
+def _manifest(
+    commits: Sequence[Commit],
+    table: pa.Table,
+    plan_index: PlanIndexFile,
+    config: Mapping[str, Any],
+    splits: SplitConfig,
+) -> Manifest:
+    return Manifest(
+        version=1,
+        parent=None,
+        shards=tuple(commits),
+        plan_index=plan_index,
+        columns=column_info(table.schema),
+        split_config=splits,
+        splits={name: _split_stats(table.filter(pc.equal(table.column("split"), pa.scalar(name)))) for name in SPLITS},
+        stats=_stats(commits, table),
+        licences=tuple(sorted({str(licence) for licence in table.column("licence").drop_null().to_pylist()})),
+        config=dict(config),
+    )
+
+
+def _split_stats(table: pa.Table) -> SplitStats:
+    return SplitStats(num_samples=len(table), num_sources=_num_sources(table), hours=_hours(table))
+
+
+def _stats(commits: Sequence[Commit], table: pa.Table) -> Stats:
+    scores = [field.name for field in table.schema if field.name not in SAMPLE.names and field.name != ID.name]
+    numeric = [name for name in scores if _is_number(table.schema.field(name).type)]
+    return Stats(
+        num_samples=len(table),
+        num_captions=len(table) - table.column("caption").null_count,
+        num_sources=_num_sources(table),
+        num_frames=sum(integers(table, "num_frames")),
+        hours=_hours(table),
+        size_bytes=sum(commit.shard.size_bytes for commit in commits),
+        columns={name: _column_stats(table.column(name)) for name in numeric},
+    )
+
+
+def _column_stats(values: pa.ChunkedArray) -> ColumnStats:
+    numbers = values.drop_null().cast(pa.float64(), safe=False).to_numpy().tolist()
+    if not numbers:
+        return ColumnStats(num_values=0, min=None, mean=None, max=None)
+    mean = math.fsum(numbers) / len(numbers)
+    return ColumnStats(num_values=len(numbers), min=min(numbers), mean=mean, max=max(numbers))
+
+
+def _is_number(dtype: pa.DataType) -> bool:
+    return pa.types.is_integer(dtype) or pa.types.is_floating(dtype) or pa.types.is_boolean(dtype)
+
+
+def _num_sources(table: pa.Table) -> int:
+    return len(table.column("video_id").unique())
+
+
+def _hours(table: pa.Table) -> float:
+    return math.fsum(table.column("duration_s").to_numpy().tolist()) / 3600

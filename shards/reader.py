@@ -1,0 +1,148 @@
+"""Opening a published version and reading its samples; every read checks size and checksum."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from shards.errors import ConfigError, ContractError
+from shards.manifest import Manifest, read_manifest
+from shards.plan import BatchPlan, PlanConfig, plan_batches
+from shards.store import LocalFolder, Store, open_store
+from shards.tar import SUFFIXES
+from shards.view import ViewConfig, fits
+
+ROW_COLUMNS = (
+    "key", "caption", "frame_pts", "time_base_num", "time_base_den", "rotation_deg", "sar_num", "sar_den",
+    "source_start_pts", "source_end_pts", "source_time_base_num", "source_time_base_den",
+)  # fmt: skip
+
+
+def open_dataset(
+    uri: str | Path | Store, version: int | None = None, manifest_sha256: str | None = None
+) -> "ShardDataset":
+    """A published version, the newest by default.
+
+    Args:
+        uri: folder, uri or store of the dataset.
+        version: number of the version.
+        manifest_sha256: pin: refuse a manifest with another checksum.
+
+    Raises:
+        ConfigError: nothing is published there, or not this version.
+        ContractError: manifest or plan index are not what was published.
+    """
+    return ShardDataset(open_store(uri), version, manifest_sha256)
+
+
+class ShardDataset:
+    """The samples of one version, by id. Opens again by itself in another process.
+
+    Attributes:
+        manifest: of the version.
+        manifest_sha256: what a trainer pins.
+        rows: the plan index, memory-mapped if local: one row per sample, row number = id.
+    """
+
+    def __init__(self, store: Store, version: int | None = None, manifest_sha256: str | None = None) -> None:
+        self.store = store
+        self.manifest: Manifest = read_manifest(store, version)
+        self.manifest_sha256 = self.manifest.sha256()
+        if manifest_sha256 not in (None, self.manifest_sha256):
+            raise ContractError(
+                f"manifest of {store.uri} v{self.manifest.version} has sha256 {self.manifest_sha256}; "
+                f"{manifest_sha256} is pinned; name the version that was pinned"
+            )
+        self.rows = self._map_plan_index()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ShardDataset, (self.store, self.manifest.version, self.manifest_sha256)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def table(self, split: str | None = None) -> pa.Table:
+        """Rows of the plan index, of one split or all."""
+        return self.rows if split is None else self.rows.filter(pc.equal(self.rows.column("split"), pa.scalar(split)))
+
+    def find(self, key: str) -> int:
+        """Id of the sample with this key.
+
+        Raises:
+            ConfigError: the version has none.
+        """
+        found: int = pc.index(self.rows.column("key"), key).as_py()
+        if found < 0:
+            raise ConfigError(f"key is {key!r}; version {self.manifest.version} has no such sample; see table()")
+        return found
+
+    def row(self, sample_id: int) -> dict[str, Any]:
+        """What decoding needs of a sample's row."""
+        return {name: column[sample_id].as_py() for name, column in self._row_columns.items()}
+
+    def scores(self, name: str) -> np.ndarray:
+        """A numeric column as float32, by id; null is NaN."""
+        if name not in self.rows.column_names:
+            raise ConfigError(
+                f"score column is {name!r}; {', '.join(self.rows.column_names)} are known; name one of them"
+            )
+        return self.rows.column(name).cast(pa.float32()).to_numpy()
+
+    def read(self, sample_id: int) -> dict[str, bytes]:
+        """The bytes of every member of a sample."""
+        return {suffix: self.read_member(sample_id, suffix) for suffix in SUFFIXES}
+
+    def read_member(self, sample_id: int, suffix: str) -> bytes:
+        """The bytes of one member.
+
+        Raises:
+            ContractError: size or checksum are not those of the index.
+            StoreError: storage failed.
+        """
+        shard = self.rows.column("shard")[sample_id].as_py()
+        offset, size, wanted = (int(self._places[f"{suffix}_{part}"][sample_id]) for part in ("offset", "size", "xxh3"))
+        data = self.store.get_range(shard, offset, size)
+        if len(data) != size or xxhash.xxh3_64_intdigest(data) != wanted:
+            raise ContractError(
+                f"{shard} in {self.store.uri} has {len(data)} bytes at {offset}, not the {size} of the index with "
+                f"their checksum (sample {sample_id}, .{suffix}); the file is damaged; restore it; see shards verify"
+            )
+        return data
+
+    def plan(self, config: PlanConfig, view: ViewConfig | None = None) -> BatchPlan:
+        """Batches over the samples that plan and view can use.
+
+        Raises:
+            ConfigError: no batch can be made.
+        """
+        if view is None:
+            return plan_batches(self.rows, config)
+        return plan_batches(self.rows, config, fits(self.rows, view), view.resolved())
+
+    @cached_property
+    def _places(self) -> Mapping[str, np.ndarray]:
+        names = [f"{suffix}_{part}" for suffix in SUFFIXES for part in ("offset", "size", "xxh3")]
+        return {name: self.rows.column(name).to_numpy() for name in names}
+
+    @cached_property
+    def _row_columns(self) -> Mapping[str, pa.ChunkedArray]:
+        return {name: self.rows.column(name) for name in ROW_COLUMNS}
+
+    def _map_plan_index(self) -> pa.Table:
+        file = self.manifest.plan_index
+        source: pa.Buffer
+        if isinstance(self.store, LocalFolder):
+            path = self.store.local_path(file.path)
+            if not path.is_file():
+                raise ContractError(f"{path} is missing; the manifest names it; restore or republish")
+            source = pa.memory_map(str(path)).read_buffer()
+        else:
+            source = pa.py_buffer(self.store.get(file.path))
+        if source.size != file.size_bytes or xxhash.xxh3_64_hexdigest(memoryview(source)) != file.xxh3:
+            raise ContractError(f"{file.path} in {self.store.uri} is not what the manifest names; restore or republish")
+        return pa.ipc.open_file(source).read_all()

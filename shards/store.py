@@ -1,0 +1,253 @@
+"""Where a dataset lies: a local folder or an object store, behind five verbs.
+
+Objects are created once and never changed; `create` of a name that exists does nothing and says so, which is what makes
+zombie writers and second drivers harmless. The few files that are only hints are written by `replace`.
+On a local disk an object is durable before its name appears: write beside, fsync, link, fsync the folder.
+"""
+
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+from shards.errors import ContractError, StoreError
+
+
+class ObjectMissing(StoreError):
+    """No object has this name."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """Name, relative to the store, and size of an object."""
+
+    path: str
+    size_bytes: int
+
+
+class Store(Protocol):
+    """What the contract needs of storage. Paths are relative, with forward slashes."""
+
+    uri: str
+
+    def create(self, path: str, data: bytes | Path) -> bool:
+        """Create an object unless its name exists; True if this call made it. A Path must not change afterwards."""
+        ...
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Write a hint: readers see the old or the new bytes, never a mixture."""
+        ...
+
+    def get(self, path: str) -> bytes:
+        """All bytes of an object, or ObjectMissing."""
+        ...
+
+    def get_range(self, path: str, offset: int, size: int) -> bytes:
+        """Bytes [offset, offset + size) of an object, fewer if it ends before."""
+        ...
+
+    def list(self, prefix: str = "") -> list[StoredObject]:
+        """All objects below a folder, sorted by path."""
+        ...
+
+
+def open_store(uri: str | Path | Store) -> Store:
+    """The store of a local path, a `file://`, `s3://`, `gs://`, … uri, or of a store itself."""
+    if not isinstance(uri, str | Path):
+        return uri
+    text = str(uri)
+    if text.startswith("file://"):
+        return LocalFolder(Path(text.removeprefix("file://")))
+    if "://" in text:
+        from obstore.store import from_url
+
+        return ObjectStore(from_url(text), text)
+    return LocalFolder(Path(text))
+
+
+def create_or_same(store: Store, path: str, data: bytes | Path) -> None:
+    """Create an object; one that exists must have the same bytes.
+
+    Raises:
+        ContractError: the name exists with other bytes.
+    """
+    if store.create(path, data):
+        return
+    if store.get(path) != (data if isinstance(data, bytes) else data.read_bytes()):
+        raise ContractError(
+            f"{path} in {store.uri} has other bytes than this run made; an object never changes; "
+            f"find the stage that is not deterministic, or remove the object if no commit names it"
+        )
+
+
+class LocalFolder:
+    """A folder on a local disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+        self.uri = str(self.root)
+
+    def local_path(self, path: str) -> Path:
+        """Where an object lies.
+
+        Raises:
+            ContractError: the name leads out of the folder.
+        """
+        parts = PurePosixPath(path).parts
+        if not parts or path.startswith("/") or ".." in parts:
+            raise ContractError(f"object name is {path!r}; a relative path without '..' is allowed; fix the manifest")
+        return self.root.joinpath(*parts)
+
+    def create(self, path: str, data: bytes | Path) -> bool:
+        """See Store. A file on the same disk is linked, not copied."""
+        target = self.local_path(path)
+        with self._writing(target) as beside:
+            if target.exists():
+                return False
+            _put_beside(beside, data)
+            try:
+                os.link(beside, target)
+            except FileExistsError:
+                return False
+        return True
+
+    def replace(self, path: str, data: bytes) -> None:
+        """See Store."""
+        target = self.local_path(path)
+        with self._writing(target) as beside:
+            _put_beside(beside, data)
+            os.replace(beside, target)
+
+    def get(self, path: str) -> bytes:
+        """See Store."""
+        with self._reading(path) as file:
+            return file.read()
+
+    def get_range(self, path: str, offset: int, size: int) -> bytes:
+        """See Store."""
+        with self._reading(path) as file:
+            return os.pread(file.fileno(), size, offset)
+
+    def list(self, prefix: str = "") -> list[StoredObject]:
+        """See Store. Hidden files and links are listed too: `verify` wants to see them."""
+        folder = self.local_path(prefix) if prefix else self.root
+        files = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
+        found = [StoredObject(file.relative_to(self.root).as_posix(), file.lstat().st_size) for file in files]
+        return sorted(found, key=lambda item: item.path)
+
+    def _reading(self, path: str) -> Any:
+        try:
+            return self.local_path(path).open("rb", buffering=0)
+        except FileNotFoundError as error:
+            raise ObjectMissing(
+                f"{path} is missing in {self.uri}; the manifest names it; restore or republish"
+            ) from error
+        except OSError as error:
+            raise StoreError(f"reading {path} in {self.uri} failed; {error}; fix the disk or permissions") from error
+
+    @contextmanager
+    def _writing(self, target: Path) -> Iterator[Path]:
+        """A name beside the target, in a folder that exists; afterwards the folder is durable and the name is gone."""
+        beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            yield beside
+            self._sync_folders(target.parent)
+        except OSError as error:
+            raise StoreError(f"writing {target} failed; {error}; free space or fix permissions, then rerun") from error
+        finally:
+            with suppress(OSError):  # what cannot be removed from a broken disk must not hide the error that matters
+                beside.unlink()
+
+    def _sync_folders(self, folder: Path) -> None:
+        """New names survive a power cut once their folder, and those that were made for it, are synced."""
+        while True:
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            if folder == self.root or self.root not in folder.parents:
+                return
+            folder = folder.parent
+
+
+class ObjectStore:
+    """An object store that refuses to overwrite on request (S3, GCS, Azure), through obstore."""
+
+    def __init__(self, store: Any, uri: str) -> None:
+        self.store = store
+        self.uri = uri.rstrip("/")
+
+    def create(self, path: str, data: bytes | Path) -> bool:
+        """See Store. One PUT, so that the condition covers the whole object; stores cap that at 5 GiB."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError
+
+        try:
+            obstore.put(self.store, path, data, mode="create", use_multipart=False)
+        except AlreadyExistsError:
+            return False
+        except Exception as error:
+            raise self._failure("writing", path, error) from error
+        return True
+
+    def replace(self, path: str, data: bytes) -> None:
+        """See Store."""
+        import obstore
+
+        try:
+            obstore.put(self.store, path, data)
+        except Exception as error:
+            raise self._failure("writing", path, error) from error
+
+    def get(self, path: str) -> bytes:
+        """See Store."""
+        import obstore
+
+        try:
+            return bytes(obstore.get(self.store, path).bytes())
+        except Exception as error:
+            raise self._failure("reading", path, error) from error
+
+    def get_range(self, path: str, offset: int, size: int) -> bytes:
+        """See Store."""
+        import obstore
+
+        try:
+            return bytes(obstore.get_range(self.store, path, start=offset, length=size))
+        except Exception as error:
+            raise self._failure("reading", path, error) from error
+
+    def list(self, prefix: str = "") -> list[StoredObject]:
+        """See Store."""
+        import obstore
+
+        found = [item for batch in obstore.list(self.store, prefix or None) for item in batch]
+        return sorted((StoredObject(item["path"], item["size"]) for item in found), key=lambda item: item.path)
+
+    def _failure(self, doing: str, path: str, error: Exception) -> StoreError:
+        if isinstance(error, FileNotFoundError):
+            return ObjectMissing(f"{path} is missing in {self.uri}; the manifest names it; restore or republish")
+        reason = str(error).partition("\n")[0]
+        return StoreError(f"{doing} {path} in {self.uri} failed; {reason}; check network, credentials and space")
+
+
+def _put_beside(beside: Path, data: bytes | Path) -> None:
+    """The bytes, durable, under a name that no reader looks for."""
+    if isinstance(data, bytes):
+        beside.write_bytes(data)
+    else:
+        try:
+            os.link(data, beside)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+                raise
+            shutil.copyfile(data, beside)
+    with beside.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,111 @@
+"""Building one shard: a USTAR tar that any WebDataset reader opens, the same bytes for the same samples.
+
+The standard library's tarfile writes it (webdataset's writer ignores its format option and pulls in torch); our own
+parser reads it back before anything is committed.
+"""
+
+import hashlib
+import io
+import mmap
+import os
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import xxhash
+
+from shards.errors import ContractError
+from shards.tar import SUFFIXES, Member, check_key, parse_tar
+
+
+@dataclass(frozen=True)
+class SampleBytes:
+    """What goes into a shard for one key: bytes or a file for every suffix."""
+
+    key: str
+    members: Mapping[str, bytes | Path]
+
+
+@dataclass(frozen=True)
+class MemberRecord:
+    """Where a member lies in its shard, and its checksum."""
+
+    offset: int
+    size: int
+    xxh3: int
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """A written shard.
+
+    Attributes:
+        size_bytes: of the tar.
+        sha256: of the tar.
+        samples: in order, key and the record of each suffix.
+    """
+
+    size_bytes: int
+    sha256: str
+    samples: list[tuple[str, dict[str, MemberRecord]]]
+
+
+def write_shard(path: Path, samples: Iterable[SampleBytes]) -> ShardRecord:
+    """Write a tar, sync it to disk and read it back.
+
+    Raises:
+        ContractError: a key or suffix is not allowed, there is no sample, or what lies on disk is not what was written.
+    """
+    written: list[tuple[str, dict[str, int]]] = []
+    with path.open("wb") as file:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT, encoding="ascii") as tar:
+            for sample in samples:
+                written.append((check_key(sample.key), _add(tar, sample)))
+        file.flush()
+        os.fsync(file.fileno())
+    if not written:
+        raise ContractError("shard has 0 samples; at least one is needed; do not plan empty shards")
+    return _read_back(path, written)
+
+
+def _add(tar: tarfile.TarFile, sample: SampleBytes) -> dict[str, int]:
+    """Append the members of a sample; gives the xxh3 of each."""
+    if set(sample.members) != set(SUFFIXES):
+        raise ContractError(f"sample {sample.key} has {sorted(sample.members)}; {SUFFIXES} are needed; fix the caller")
+    hashes = {}
+    for suffix in SUFFIXES:
+        source = sample.members[suffix]
+        data = source.read_bytes() if isinstance(source, Path) else source
+        hashes[suffix] = xxhash.xxh3_64_intdigest(data)
+        tar.addfile(_tar_info(f"{sample.key}.{suffix}", len(data)), io.BytesIO(data))
+    return hashes
+
+
+def _tar_info(name: str, size: int) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)  # owner, group and time are 0 by default
+    info.size, info.mode = size, 0o644
+    return info
+
+
+def _read_back(path: Path, written: list[tuple[str, dict[str, int]]]) -> ShardRecord:
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as tar,
+    ):
+        samples = group_samples(tar, parse_tar(tar))
+        sha256, size_bytes = hashlib.sha256(tar).hexdigest(), len(tar)
+    found = [(key, {suffix: record.xxh3 for suffix, record in records.items()}) for key, records in samples]
+    if found != written:
+        raise ContractError(f"shard {path} reads back other members than were written; check the disk, then rerun")
+    return ShardRecord(size_bytes, sha256, samples)
+
+
+def group_samples(tar: memoryview, members: Iterable[Member]) -> list[tuple[str, dict[str, MemberRecord]]]:
+    """Members by sample, in order, with their checksums."""
+    samples: dict[str, dict[str, MemberRecord]] = {}
+    for member in members:
+        digest = xxhash.xxh3_64_intdigest(tar[member.offset : member.offset + member.size])
+        samples.setdefault(member.key, {})[member.suffix] = MemberRecord(member.offset, member.size, digest)
+    return list(samples.items())
