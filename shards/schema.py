@@ -78,10 +78,10 @@ CLIP = pa.schema(
         column("stream_index", pa.int32(), "", "Stream of the video."),
         *_SPAN,
         column("num_frames", pa.int32(), "frames", "Frames with start_pts <= pts < end_pts."),
-        column("segment", pa.string(), "", "clip, or why it is none: fade_out_in, dissolve, too_short, undecoded."),
-        column("start_kind", pa.string(), "", "What begins the segment: start, cut, fade, limit."),
-        column("end_kind", pa.string(), "", "What ends the segment: end, cut, fade, limit."),
-        column("cut_confidence", pa.float32(), "", "Of the boundary at start_pts, 0 to 1; null at the video's start."),
+        column("segment", pa.string(), "", "clip, or why it is none: fade, dissolve, wipe, too_short, undecoded."),
+        column("start_kind", pa.string(), "", "What begins it: start, cut, fade, dissolve, wipe, limit, undecoded."),
+        column("end_kind", pa.string(), "", "What ends it: end, cut, fade, dissolve, wipe, limit, undecoded."),
+        column("cut_confidence", pa.float32(), "", "Of the cut at start_pts, 0 to 1; null at start, limit, undecoded."),
         column("error", pa.string(), "", "Codes of scores that are null: `stage:code`, joined by `;`; null if none."),
     ]
 )
