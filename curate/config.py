@@ -1,0 +1,78 @@
+"""The configuration of a curation run: one model per stage, each living beside its stage."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from curate.aesthetic import AestheticConfig
+from curate.borders import BordersConfig
+from curate.caption import CaptionConfig
+from curate.caption_similarity import CaptionSimilarityConfig
+from curate.cut import CutConfig
+from curate.embed import EmbedConfig
+from curate.ingest import IngestConfig
+from curate.light import LightConfig
+from curate.media import MediaConfig
+from curate.motion import MotionConfig
+from curate.pack import PackConfig
+from curate.scan import ScanConfig
+from curate.scenes import ScenesConfig
+from shards.config import Config, load_config
+from shards.splits import SplitConfig
+
+
+class RunConfig(Config):
+    """Where the work runs; nothing here changes a byte of the dataset."""
+
+    executor: Literal["local", "ray"] = Field(default="local", description="This machine, or a Ray cluster.")
+    workers: int = Field(default=0, ge=0, description="Scan and pack processes; 0 takes one per core.")
+    part_videos: int = Field(default=4, ge=1, description="Videos per part: the unit of work and of resume.")
+    ray_address: str = Field(
+        default="local", description="Address of a Ray cluster; `local` starts one on this machine."
+    )
+    scan_cpus: float = Field(default=1, gt=0, description="CPUs that Ray reserves for a scan or pack process.")
+    model_cpus: float = Field(default=0.5, gt=0, description="CPUs that Ray reserves for a model process.")
+    model_gpus: float = Field(
+        default=0, ge=0, description="GPUs, or a fraction, that Ray reserves for a model process."
+    )
+    model_actors: int = Field(default=1, ge=1, description="Most model processes.")
+
+
+class CurateConfig(Config):
+    """Everything that `reelmill curate run` does."""
+
+    ingest: IngestConfig = IngestConfig()
+    media: MediaConfig = MediaConfig()
+    scan: ScanConfig = ScanConfig()
+    scenes: ScenesConfig = ScenesConfig()
+    motion: MotionConfig = MotionConfig()
+    light: LightConfig = LightConfig()
+    borders: BordersConfig = BordersConfig()
+    embed: EmbedConfig | None = Field(default=None, description="open_clip embedding; absent: no embedding.")
+    aesthetic: AestheticConfig | None = Field(default=None, description="LAION head over the embedding; needs `embed`.")
+    caption: CaptionConfig = Field(default=CaptionConfig(), description="Sidecar text, BLIP-2, or both.")
+    caption_similarity: CaptionSimilarityConfig | None = Field(default=None, description="Needs `embed`.")
+    keep: Mapping[str, str] = Field(
+        default={}, description="Rule -> SQL-like expression; kept if all are true. Null drops a rule."
+    )
+    cut: CutConfig = CutConfig()
+    pack: PackConfig = PackConfig()
+    split: SplitConfig = SplitConfig()
+    run: RunConfig = RunConfig()
+
+    def data_config(self) -> dict[str, Any]:
+        """The resolved values that bytes depend on: all but where the work runs."""
+        return {name: value for name, value in self.resolved().items() if name != "run"}
+
+    @field_validator("keep", mode="before")
+    @classmethod
+    def _without_dropped_rules(cls, keep: object) -> object:
+        """`--set keep.motion=null` takes a preset's rule away."""
+        return {name: rule for name, rule in keep.items() if rule is not None} if isinstance(keep, Mapping) else keep
+
+
+def load_curate_config(source: str | Path, overrides: Iterable[str] = ()) -> CurateConfig:
+    """A preset or YAML file with overrides."""
+    return load_config(CurateConfig, source, overrides)

@@ -1,0 +1,203 @@
+"""The main job: inputs to a published dataset. Sequence only; stages compute, an executor says where.
+
+    ingest -> parts (probe, key frames, scan, scenes, scores | models)
+           -> duplicates -> decide -> pack -> publish -> report
+
+Running the same command again does what is missing and nothing else.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.config import CurateConfig
+from curate.decide import RuleStats, decide, rule_stats
+from curate.dedup import mark_duplicate_videos
+from curate.ingest import expand_inputs, input_identity
+from curate.ledger import Ledger, balance, problems
+from curate.modelling import Models, part_key
+from curate.pack import ShardTask, mark_failed, plan_shards
+from curate.pipeline import Pipeline
+from curate.report import write_report
+from curate.rundir import Part, RunDir, write_json, write_table, write_text
+from curate.tools import ffmpeg_builds
+from curate.worker import Job
+from shards.commit import read_commit
+from shards.errors import ConfigError
+from shards.facts import machine_facts, package_versions
+from shards.ids import digest
+from shards.manifest import Manifest
+from shards.publish import publish
+
+CostsOf = Mapping[str, Any]
+
+
+class Executor(Protocol):
+    """Where the work runs. Both executors give the same bytes."""
+
+    def parts(self, job: Job, parts: Sequence[Part]) -> Iterator[CostsOf]:
+        """Scan and model every part, in any order."""
+        ...
+
+    def shards(self, job: Job, tasks: Sequence[ShardTask]) -> Iterator[CostsOf]:
+        """Pack every shard, in any order; each mapping has `failed`: clip_id -> code."""
+        ...
+
+    def close(self) -> None:
+        """Release processes."""
+        ...
+
+
+class Progress(Protocol):
+    """Told how far each step is."""
+
+    def start(self, step: str, total: int) -> None:
+        """A step of so many items begins."""
+        ...
+
+    def advance(self, step: str, items: int = 1) -> None:
+        """Items are done."""
+        ...
+
+
+@dataclass(frozen=True)
+class Curated:
+    """What a run ended with."""
+
+    run_dir: RunDir
+    ledger: Ledger
+    rules: Sequence[RuleStats]
+    manifest: Manifest | None
+    problems: Sequence[str]
+
+    def summary(self) -> str:
+        """The funnel and the paths, as text."""
+        lines = [self.ledger.describe(), f"report   {self.run_dir.root / 'report.html'}"]
+        if self.manifest:
+            lines.append(f"dataset  {self.run_dir.dataset} v{self.manifest.version}")
+        return "\n".join(lines)
+
+
+def curate_videos(config: CurateConfig, inputs: Sequence[str], output: Path, progress: Progress) -> Curated:
+    """Curate `inputs` into `output`.
+
+    Raises:
+        ConfigError: bad configuration, a required model is missing, or no input.
+    """
+    pipeline = Pipeline.of(config)
+    pipeline.require_models()
+    run_dir = RunDir(output.resolve())
+    rows = expand_inputs(inputs, config.ingest)
+    if not len(rows):
+        raise ConfigError(
+            f"inputs are {list(inputs)}, which hold 0 videos; files, folders, globs and lists are allowed"
+        )
+    run_dir.clear_scratch()
+    write_text(run_dir.root / "config.yaml", config.to_yaml())
+    executor = make_executor(config)
+    try:
+        return _curate(pipeline, rows, run_dir, executor, progress)
+    finally:
+        executor.close()
+        run_dir.clear_scratch()
+
+
+def make_executor(config: CurateConfig) -> Executor:
+    """The executor that the configuration names."""
+    if config.run.executor == "ray":
+        from curate.run_ray import RayExecutor
+
+        return RayExecutor(config.run)
+    from curate.run_local import LocalExecutor
+
+    return LocalExecutor(config.run)
+
+
+def _curate(pipeline: Pipeline, rows: pa.Table, run_dir: RunDir, executor: Executor, progress: Progress) -> Curated:
+    config = pipeline.config
+    job = Job(config, run_dir.root)
+    parts = make_parts(rows, pipeline)
+    costs = list(_track(progress, "scan", executor.parts(job, parts), len(parts)))
+    videos, clips = gather(pipeline, run_dir, parts)
+    clips = decide(clips, videos, pipeline.clip_rules)
+    plan_id = make_plan_id(pipeline, videos)
+    write_json(run_dir.root / "plan.json", {"plan_id": plan_id, "steps": pipeline.steps()})
+    tasks = plan_shards(clips, videos, config.pack, config.cut)
+    job = Job(config, run_dir.root, plan_id)
+    packed = list(_track(progress, "pack", executor.shards(job, tasks), len(tasks)))
+    clips = mark_failed(clips, {key: code for item in packed for key, code in item["failed"].items()})
+    write_table(run_dir.catalog("videos"), videos)
+    write_table(run_dir.catalog("clips"), clips)
+    write_json(
+        run_dir.root / "metrics.json",
+        _metrics(costs, packed, videos, package_versions() | ffmpeg_builds(config.media.ffmpeg)),
+    )
+    stats = rule_stats(clips, pipeline.clip_rules)
+    found = problems(videos, clips, stats)
+    manifest = _publish(config, run_dir, plan_id, tasks)
+    write_report(run_dir.root)
+    return Curated(run_dir, balance(videos, clips), stats, manifest, found)
+
+
+def make_parts(rows: pa.Table, pipeline: Pipeline) -> list[Part]:
+    """Cut the inputs into parts of fixed size; the name holds the key of all that the part's rows depend on."""
+    size = pipeline.config.run.part_videos
+    parts = []
+    for number, start in enumerate(range(0, len(rows), size)):
+        videos = rows.slice(start, size)
+        key = part_key([input_identity(row) for row in videos.to_pylist()], pipeline.scan_identity)
+        parts.append(Part(f"{number:06d}-{key}", videos))
+    return parts
+
+
+def gather(pipeline: Pipeline, run_dir: RunDir, parts: Sequence[Part]) -> tuple[pa.Table, pa.Table]:
+    """All rows of VIDEO and of clips, duplicates marked.
+
+    A file that occurs at several uris keeps its clips once; the other uris' rows are rejected as a whole.
+    """
+    models = Models(Job(pipeline.config, run_dir.root))
+    videos = pa.concat_tables([pq.read_table(run_dir.part("videos", part.name)) for part in parts])
+    clips = pa.concat_tables([pq.read_table(run_dir.part("models", models.name_of(part.name))) for part in parts])
+    videos, clips = mark_duplicate_videos(videos, clips)
+    return videos, pipeline.gather.gather(clips)
+
+
+def make_plan_id(pipeline: Pipeline, videos: pa.Table) -> str:
+    """Hash of inputs, resolved configuration (less where it runs), stage versions, model hashes and FFmpeg builds."""
+    inputs = sorted(zip(videos["uri"].to_pylist(), videos["sha256"].to_pylist(), strict=True), key=str)
+    stages = [stage.identity() for stage in pipeline.stages]
+    return digest([inputs, pipeline.config.data_config(), stages, ffmpeg_builds(pipeline.config.media.ffmpeg)])
+
+
+def _publish(config: CurateConfig, run_dir: RunDir, plan_id: str, tasks: Sequence[ShardTask]) -> Manifest | None:
+    """The next version from this plan's shards; None if no clip became a sample, which is a problem of its own."""
+    found = [read_commit(run_dir.dataset, plan_id, task.number) for task in tasks]
+    commits = [commit for commit in found if commit is not None]
+    return publish(run_dir.dataset, commits, config.data_config(), config.split) if commits else None
+
+
+def _metrics(
+    costs: Sequence[CostsOf], packed: Sequence[CostsOf], videos: pa.Table, versions: Mapping[str, str]
+) -> dict[str, Any]:
+    steps: dict[str, dict[str, float]] = {}
+    frames = {"source": sum(value or 0 for value in videos["num_packets"].to_pylist())}
+    for item in [*costs, *packed]:
+        for step, entry in item["steps"].items():
+            total = steps.setdefault(step, {"items": 0, "cpu_s": 0.0, "wall_s": 0.0})
+            for key in total:
+                total[key] += entry[key]
+        for key, number in item["frames"].items():
+            frames[key] = frames.get(key, 0) + number
+    rows = [{"step": step, **entry} for step, entry in steps.items()]
+    return {"steps": rows, "frames": frames, "versions": versions, "machine": machine_facts()}
+
+
+def _track(progress: Progress, step: str, items: Iterator[CostsOf], total: int) -> Iterator[CostsOf]:
+    progress.start(step, total)
+    for item in items:
+        progress.advance(step)
+        yield item

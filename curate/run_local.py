@@ -1,0 +1,63 @@
+"""The pipeline on this machine: worker processes for media, this process for models."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from typing import Any
+
+from curate.config import RunConfig
+from curate.modelling import Models
+from curate.pack import ShardTask
+from curate.rundir import Part
+from curate.worker import Job, Worker, join_costs
+
+_worker: Worker | None = None  # one per worker process, made by the pool's initialiser
+
+
+class LocalExecutor:
+    """Runs parts and shards in `workers` processes; with one worker, in this process."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.num_workers = config.workers or len(os.sched_getaffinity(0))
+
+    def parts(self, job: Job, parts: Sequence[Part]) -> Iterator[Mapping[str, Any]]:
+        """Scan every part in a worker; run its models here as soon as it is there."""
+        models = Models(job)
+        for part, costs in self._each(job, "scan", parts):
+            yield join_costs(costs, models.run(part.name))
+
+    def shards(self, job: Job, tasks: Sequence[ShardTask]) -> Iterator[Mapping[str, Any]]:
+        """Pack every shard in a worker."""
+        for _, result in self._each(job, "pack", tasks):
+            yield result
+
+    def close(self) -> None:
+        """Nothing outlives a step."""
+
+    def _each(self, job: Job, method: str, items: Sequence[Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+        if self.num_workers == 1 or len(items) <= 1:
+            with Worker(job) as worker:
+                for item in items:
+                    yield item, getattr(worker, method)(item)
+            return
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(self.num_workers, len(items)), context, _open_worker, (job,)) as pool:
+            futures: dict[Future[Mapping[str, Any]], Any] = {pool.submit(_call, method, item): item for item in items}
+            try:
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def _open_worker(job: Job) -> None:
+    global _worker
+    _worker = Worker(job)
+    multiprocessing.util.Finalize(_worker, _worker.close, exitpriority=10)
+
+
+def _call(method: str, item: Any) -> Mapping[str, Any]:
+    assert _worker is not None
+    return getattr(_worker, method)(item)

@@ -1,0 +1,112 @@
+"""The pipeline on a Ray cluster: the only file that imports Ray.
+
+One streaming Ray Data job carries parts from the scan to the models (back-pressure, actor pools); packing is one task
+per shard. Only names and costs travel through Ray; rows lie in the run directory, which all nodes must see.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import ray
+import ray.data
+
+from curate.config import RunConfig
+from curate.modelling import Models
+from curate.pack import ShardTask
+from curate.rundir import Part
+from curate.worker import Job, Worker, join_costs
+from shards.packages import check_one_folder
+
+
+class RayExecutor:
+    """Runs parts and shards on an existing cluster (`address`), or on one that is started on this machine."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.started = not ray.is_initialized()
+        if self.started:
+            ray.init(address=config.ray_address, log_to_driver=False, configure_logging=False)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+
+    def parts(self, job: Job, parts: Sequence[Part]) -> Iterator[Mapping[str, Any]]:
+        """Scan every part in a pool of worker actors, model it in a pool of model actors, as one stream."""
+        workers = self._num_workers(len(parts))
+        data = ray.data.from_items([{"index": index} for index in range(len(parts))], override_num_blocks=len(parts))
+        known = ray.put(list(parts))
+        data = data.map_batches(
+            _ScanActor,
+            fn_constructor_args=(job, known),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
+            num_cpus=self.config.scan_cpus,
+        ).map_batches(
+            _ModelActor,
+            fn_constructor_args=(job, known),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=self.config.model_actors),
+            num_cpus=self.config.model_cpus,
+            num_gpus=self.config.model_gpus,
+        )
+        for row in data.iter_rows():
+            yield json.loads(row["costs"])
+
+    def shards(self, job: Job, tasks: Sequence[ShardTask]) -> Iterator[Mapping[str, Any]]:
+        """Pack every shard as one task of an actor pool."""
+        if not tasks:
+            return
+        actors = [
+            _PackActor.options(num_cpus=self.config.scan_cpus).remote(job) for _ in range(self._num_workers(len(tasks)))
+        ]
+        try:
+            pool = ray.util.ActorPool(actors)
+            yield from pool.map_unordered(lambda actor, task: actor.pack.remote(task), list(tasks))
+        finally:
+            for actor in actors:
+                ray.kill(actor)
+
+    def close(self) -> None:
+        """Leave the cluster, or stop the one that was started here."""
+        if self.started:
+            ray.shutdown()
+
+    def _num_workers(self, num_items: int) -> int:
+        cpus = int(ray.cluster_resources().get("CPU", 1))
+        fitting = max(1, int((cpus - self.config.model_cpus * self.config.model_actors) // self.config.scan_cpus))
+        return max(1, min(self.config.workers or fitting, num_items))
+
+
+class _ScanActor:
+    """A worker process of the scan; holds one safe child."""
+
+    def __init__(self, job: Job, parts: "ray.ObjectRef[list[Part]]") -> None:
+        check_one_folder()
+        self.worker, self.parts = Worker(job), ray.get(parts)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        index = int(batch["index"][0])
+        return {"index": [index], "costs": [json.dumps(self.worker.scan(self.parts[index]))]}
+
+
+class _ModelActor:
+    """A process that holds the models' weights."""
+
+    def __init__(self, job: Job, parts: "ray.ObjectRef[list[Part]]") -> None:
+        check_one_folder()
+        self.models, self.parts = Models(job), ray.get(parts)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        costs = join_costs(json.loads(batch["costs"][0]), self.models.run(self.parts[int(batch["index"][0])].name))
+        return {"costs": [json.dumps(costs)]}
+
+
+@ray.remote
+class _PackActor:
+    """A worker process of packing."""
+
+    def __init__(self, job: Job) -> None:
+        check_one_folder()
+        self.worker = Worker(job)
+
+    def pack(self, task: ShardTask) -> Mapping[str, Any]:
+        return self.worker.pack(task)

@@ -1,0 +1,121 @@
+"""The run directory: where each step's rows land, written beside and renamed, so that whatever is there is complete.
+
+config.yaml plan.json metrics.json report.html
+parts/<step>/<part>.parquet    steps: videos, clips, frames, models
+parts/costs/<part>.json        measured costs of a part: never part of the data
+catalog/videos.parquet clips.parquet
+dataset/                       what is published
+scratch/                       empty after every run
+"""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shards.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Part:
+    """A fixed group of inputs: the unit of work and of resume.
+
+    Attributes:
+        name: file name stem; holds the key, so that another input or option is another file.
+        videos: rows of VIDEO as ingest made them (uri, sidecar text, provenance).
+    """
+
+    name: str
+    videos: pa.Table
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Paths below one run's output directory."""
+
+    root: Path
+
+    def part(self, step: str, name: str) -> Path:
+        """Parquet file of one step and part."""
+        return self.root / "parts" / step / f"{name}.parquet"
+
+    def costs(self, step: str, name: str) -> Path:
+        """Measured costs of one step and part."""
+        return self.root / "parts" / "costs" / f"{step}-{name}.json"
+
+    def catalog(self, name: str) -> Path:
+        """All rows of `videos` or `clips`, decisions included."""
+        return self.root / "catalog" / f"{name}.parquet"
+
+    @property
+    def dataset(self) -> Path:
+        """The published dataset."""
+        return self.root / "dataset"
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder of one's own that is gone afterwards."""
+        folder = self.root / "scratch" / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def clear_scratch(self) -> None:
+        """Remove what a killed run left behind."""
+        shutil.rmtree(self.root / "scratch", ignore_errors=True)
+
+    def require_run(self) -> None:
+        """Refuse a folder that holds no finished run.
+
+        Raises:
+            ConfigError: there is no catalog.
+        """
+        if not self.catalog("clips").is_file():
+            raise ConfigError(
+                f"{self.root} holds no catalog; the --output of a finished run is allowed; name that folder"
+            )
+
+
+def write_table(path: Path, table: pa.Table, row_group_size: int | None = None) -> None:
+    """Write Parquet beside and rename."""
+    with _beside(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd", row_group_size=row_group_size)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON beside and rename."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write text beside and rename."""
+    with _beside(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,165 @@
+"""What one worker process does: turn a part of the inputs into part files, and a shard task into a committed shard.
+
+Both are idempotent: what lies complete in the run directory is not done again. The worker holds one safe child process
+over many videos.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import psutil
+import pyarrow as pa
+
+from curate.config import CurateConfig
+from curate.ingest import probe_videos
+from curate.media import MediaChild
+from curate.pack import ShardTask, pack_shard
+from curate.pipeline import Pipeline
+from curate.rundir import Part, RunDir, read_json, write_json, write_table
+from curate.scan import scan_video
+from curate.scenes import find_segments
+from curate.stage import run_span_stages
+from shards.errors import MediaError
+from shards.schema import CLIP, STATUS_FAILED, STATUS_OK, STATUS_REJECTED, VIDEO, from_rows
+
+T = TypeVar("T")
+
+FRAMES_AT_ONCE = 256  # row group of the spool: who looks at a few frames does not load a part
+FRAME = pa.schema([("video_id", pa.string()), ("pts", pa.int64()), ("jpeg", pa.binary())])
+
+
+@dataclass
+class Costs:
+    """Measured costs of one item of work: CPU of this process and its child, wall time, frame counts."""
+
+    steps: dict[str, dict[str, float]] = field(default_factory=dict)
+    frames: dict[str, int] = field(default_factory=dict)
+
+    def count(self, name: str, number: int) -> None:
+        """Add to a frame count."""
+        self.frames[name] = self.frames.get(name, 0) + number
+
+    def as_json(self) -> dict[str, Any]:
+        """For parts/costs."""
+        return {"steps": self.steps, "frames": self.frames}
+
+
+def join_costs(first: Mapping[str, Any], second: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Costs of two steps of one item, which share no step."""
+    return {key: {**first[key], **second[key]} for key in ("steps", "frames")}
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker must know, small enough to send anywhere."""
+
+    config: CurateConfig
+    root: Path
+    plan_id: str = ""
+
+
+class Worker(AbstractContextManager["Worker"]):
+    """One process's hands: a safe child, a scratch folder, the pure stages."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.pipeline = Pipeline.of(job.config)
+        self.run_dir = RunDir(job.root)
+        self._scratch = self.run_dir.scratch()
+        self.scratch = self._scratch.__enter__()
+        self.child = MediaChild(job.config.media, self.scratch)
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def close(self) -> None:
+        """End the child and remove the scratch folder."""
+        self.child.close()
+        self._scratch.__exit__(None, None, None)
+
+    def scan(self, part: Part) -> Mapping[str, Any]:
+        """Probe, scan, find scenes and score one part; write its `frames`, `clips` and `videos` files, in this order.
+
+        Returns:
+            The part's costs: those measured now, or then if the part was finished before.
+        """
+        done = self.run_dir.costs("scan", part.name)
+        if self.run_dir.part("videos", part.name).is_file() and done.is_file():
+            return read_json(done)
+        costs = Costs()
+        before = self.child.usage.decoded_frames["probe"]
+        videos = self._timed(costs, "probe", lambda: probe_videos(part.videos, self.child))
+        costs.count("decoded_keyframes", self.child.usage.decoded_frames["probe"] - before)
+        rows = _refuse_by_key_frames(videos, self.pipeline)
+        clips, frames = [], []
+        for row in rows:
+            if row["status"] == STATUS_OK:
+                self._scan_one(row, clips, frames, costs)
+        write_table(
+            self.run_dir.part("frames", part.name), pa.concat_tables([FRAME.empty_table(), *frames]), FRAMES_AT_ONCE
+        )
+        write_table(self.run_dir.part("clips", part.name), _concat(clips, self.pipeline))
+        write_json(done, costs.as_json())
+        write_table(self.run_dir.part("videos", part.name), from_rows(rows, VIDEO))
+        return costs.as_json()
+
+    def pack(self, task: ShardTask) -> Mapping[str, Any]:
+        """Cut a shard's clips and commit it; returns what did not become a sample, and the costs."""
+        costs = Costs()
+        failed = self._timed(
+            costs, "pack", lambda: pack_shard(task, self.job, self.run_dir, self.child, self.scratch, costs.count)
+        )
+        return {"failed": failed, **costs.as_json()}
+
+    def _scan_one(self, row: dict[str, Any], clips: list[pa.Table], frames: list[pa.Table], costs: Costs) -> None:
+        config = self.job.config
+        try:
+            result = self._timed(costs, "scan", lambda: scan_video(self.child, row, self.scratch, config.scan))
+        except MediaError as error:
+            row.update(status=STATUS_FAILED, error=error.code, error_detail=str(error))
+            return
+        with result:
+            segments = self._timed(costs, "scenes", lambda: find_segments(result.scan, row, config.scenes))
+            scored = self._timed(
+                costs, "scores", lambda: run_span_stages(self.pipeline.span_stages, segments, result.scan)
+            )
+            row["num_frames"] = len(result.scan.pts_T)
+            clips.append(scored)
+            frames.append(result.frames)
+            costs.count("decoded_scan", result.decoded_frames)
+
+    def _timed(self, costs: Costs, step: str, work: Callable[[], T]) -> T:
+        wall_s, cpu_s = time.perf_counter(), self._cpu_s()
+        try:
+            return work()
+        finally:
+            entry = costs.steps.setdefault(step, {"items": 0, "cpu_s": 0.0, "wall_s": 0.0})
+            entry["items"] += 1
+            entry["cpu_s"] += max(0.0, self._cpu_s() - cpu_s)
+            entry["wall_s"] += time.perf_counter() - wall_s
+
+    def _cpu_s(self) -> float:
+        own = psutil.Process().cpu_times()
+        return own.user + own.system + self.child.usage.cpu_s
+
+
+def _refuse_by_key_frames(videos: pa.Table, pipeline: Pipeline) -> list[dict[str, Any]]:
+    """Rows of VIDEO; those that a rule over key frames rejects are marked and will not be scanned."""
+    rows = videos.to_pylist()
+    for rule in pipeline.video_rules:
+        for row, passed in zip(rows, rule.evaluate(videos).to_pylist(), strict=True):
+            if row["status"] == STATUS_OK and passed is False:
+                row.update(status=STATUS_REJECTED, drop_rule=rule.name)
+    return rows
+
+
+def _concat(clips: list[pa.Table], pipeline: Pipeline) -> pa.Table:
+    schema = pa.schema([*CLIP, *(column for stage in pipeline.span_stages for column in stage.adds)])
+    return pa.concat_tables([schema.empty_table(), *(table.select(schema.names).cast(schema) for table in clips)])

@@ -1,0 +1,69 @@
+"""`reelmill curate …`: raw videos to scored rows to clips in shards."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from reelmill.commands.options import ConfigArgument, RunArgument, SetOption
+
+app = typer.Typer(
+    help="Raw videos to scored rows to exact clips in shards.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.command(epilog="Example: reelmill curate plan curate/web_video --set caption.model.path=blip2-opt-2.7b")
+def plan(config: ConfigArgument, set_: SetOption = None) -> None:
+    """Print the steps, the columns they read and add, where each rule can fire, and models that are missing."""
+    from curate.config import load_curate_config
+    from curate.pipeline import Pipeline
+
+    pipeline = Pipeline.of(load_curate_config(config, set_ or []))
+    typer.echo(pipeline.describe())
+    pipeline.require_models()
+
+
+@app.command(
+    epilog="Example: reelmill curate run curate/scan_only videos/ more.csv --output run --set keep.motion='flow_mag >= 0.02'"
+)
+def run(
+    config: ConfigArgument,
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT…", help="Files, folders, globs, CSV/Parquet/JSONL lists.")
+    ],
+    output: Annotated[Path, typer.Option("--output", help="Run folder; the same command goes on where it stopped.")],
+    executor: Annotated[
+        Literal["local", "ray"] | None, typer.Option("--executor", help="Where to run; default from the config.")
+    ] = None,
+    set_: SetOption = None,
+) -> None:
+    """Curate videos into a published dataset and a report. Exit code 1 if a promise does not hold."""
+    from curate.config import load_curate_config
+    from curate.run import curate_videos
+    from reelmill.progress import console_progress
+
+    overrides = [*(set_ or []), *([f"run.executor={executor}"] if executor else [])]
+    result = curate_videos(load_curate_config(config, overrides), inputs, output, console_progress())
+    typer.echo(result.summary())
+    for problem in result.problems:
+        typer.echo(f"problem: {problem}", err=True)
+    if result.problems:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: reelmill curate decide run --set keep.motion='flow_mag >= 0.05'")
+def decide(directory: RunArgument, set_: SetOption = None) -> None:
+    """Apply the run's rules, or changed ones, to its catalog: no video is opened, nothing is written."""
+    from curate.redecide import redecide
+
+    typer.echo(redecide(directory, set_ or []).describe())
+
+
+@app.command(epilog="Example: reelmill curate report run")
+def report(directory: RunArgument) -> None:
+    """Write the run's report again and print its path."""
+    from curate.report import write_report
+    from curate.rundir import RunDir
+
+    RunDir(directory).require_run()
+    typer.echo(write_report(directory))

@@ -1,0 +1,17 @@
+"""Arguments that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigArgument = Annotated[str, typer.Argument(metavar="CONFIG", help="Preset name (curate/web_video) or YAML file.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override one config value, e.g. --set scan.model_frames.interval_s=0.5."
+    ),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of a curation run.")]
+DatasetArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Dataset, or output folder of a curation run.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]

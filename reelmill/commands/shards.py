@@ -1,0 +1,82 @@
+"""`reelmill shards …`: look at, prove and publish datasets."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reelmill.commands.options import DatasetArgument
+
+if TYPE_CHECKING:
+    from shards.cli_views import Listing
+
+app = typer.Typer(help="Look at, prove and publish datasets.", no_args_is_help=True, rich_markup_mode=None)
+
+VersionOption = Annotated[int | None, typer.Option("--version", help="Version of the dataset; default the newest.")]
+
+
+@app.command(epilog="Example: reelmill shards ls run")
+def ls(directory: DatasetArgument) -> None:
+    """List the versions of a dataset."""
+    from shards import cli_views
+
+    _print(cli_views.ls(dataset_folder(directory)))
+
+
+@app.command(epilog="Example: reelmill shards show run 0a1b2c3d4e5f6071")
+def show(
+    directory: DatasetArgument,
+    key: Annotated[str | None, typer.Argument(metavar="KEY", help="A sample; without it, the version.")] = None,
+    version: VersionOption = None,
+) -> None:
+    """Print the facts of a version, or all that is known of one sample."""
+    from shards import cli_views
+
+    _print(cli_views.show(dataset_folder(directory), version, key))
+
+
+@app.command(epilog="Example: reelmill shards verify run --frames")
+def verify(
+    directory: DatasetArgument,
+    version: VersionOption = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Names and sizes only; no byte is read.")] = False,
+    frames: Annotated[bool, typer.Option("--frames", help="Decode every clip: count and pts of its frames.")] = False,
+) -> None:
+    """Prove that a dataset is what was published. Exit code 1 if it is not."""
+    from shards import cli_views
+
+    _print(cli_views.verification(dataset_folder(directory), version, not quick, frames))
+
+
+@app.command(epilog="Example: reelmill shards publish run --plan 1a2b3c4d")
+def publish(
+    directory: DatasetArgument,
+    plan: Annotated[str | None, typer.Option("--plan", help="Plan whose commits are published.")] = None,
+) -> None:
+    """Make committed shards the next version; the same commits are the same version."""
+    from shards import cli_views
+
+    _print(cli_views.publication(dataset_folder(directory), plan))
+
+
+def dataset_folder(directory: Path) -> Path:
+    """The dataset of a curation run, or the folder itself."""
+    return directory / "dataset" if (directory / "dataset").is_dir() else directory
+
+
+def _print(listing: "Listing") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*listing.columns, title=Text(listing.title), title_justify="left", box=None, pad_edge=False)
+    for row in listing.rows:
+        table.add_row(*(Text(_visible(cell)) for cell in row))
+    Console(soft_wrap=True).print(table)
+    if listing.failed:
+        raise typer.Exit(1)
+
+
+def _visible(cell: str) -> str:
+    """Strangers' text must not drive the terminal."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in cell)

@@ -1,0 +1,50 @@
+"""Commands without a group: `reelmill doctor`, `reelmill bench`, `reelmill demo`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reelmill.commands.options import JsonOption
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command(epilog="Example: reelmill doctor")(doctor)
+    app.command(epilog="Example: reelmill bench scan --json")(bench)
+    app.command(epilog="Example: reelmill demo --output demo")(demo)
+
+
+def doctor() -> None:
+    """Say what is installed here, and what each missing thing would give. Exit code 1 if something is wrong."""
+    from rich.console import Console
+
+    from reelmill.doctor import collect, has_problem, render
+
+    checks = collect()
+    Console().print(render(checks))
+    if has_problem(checks):
+        raise typer.Exit(1)
+
+
+def bench(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which one: scan.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Measure against a named peer or limit, in one run."""
+    from reelmill.bench import run_bench
+
+    run_bench(name, as_json)
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", help="Folder for all that the demo makes.")] = Path("demo"),
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a size, e.g. --set raw_videos=8.")
+    ] = None,
+) -> None:
+    """Raw video to samples and a report, on an embedded default. Exit code 1 if the model misses its gates."""
+    from reelmill.demo import DemoConfig, run_demo
+    from shards.config import apply_overrides, parse_config
+
+    run_demo(parse_config(DemoConfig, apply_overrides({}, set_ or []), "demo"), output)
