@@ -111,6 +111,8 @@ def pack_shard(
                 failed[clip["clip_id"]] = f"cut:{error.code}"
                 continue
             count("encoded", result.encoded_frames)
+            reason = f" ({result.fallback})" if result.fallback else ""
+            count(f"published_{result.mode}{reason}", result.num_frames)
             count("decoded_verify", result.decoded_frames)
             samples.append(sample_row(clip, video, result) | {field.name: clip[field.name] for field in scores})
             files.append({"mp4": result.path})
