@@ -1,0 +1,188 @@
+"""What curation without models costs, against one plain decode of the same file.
+
+The file is pinned: 60 s of 1080p H.264 at about 8 Mbit/s, three B-frames, a hard cut every 5 s, camera and object
+motion and fresh noise in every frame, made by the pinned ffmpeg and kept in a cache folder. The peer is
+`ffmpeg -threads 1 -i FILE -f null -`, CPU seconds (user and system), median of three. Curation is the command itself
+(`curate run curate/scan_only`, one worker, copied clips) in a process of its own.
+"""
+
+import hashlib
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from curate.media import MediaChild, MediaConfig
+from curate.media_open import ffmpeg_path
+from curate.tools import ffmpeg_builds
+from reelmill.bench import Measurement
+from shards.facts import machine_facts, package_versions
+
+DURATION_S = 60
+REPEATS = 3
+LIMITS = {"cpu_per_decode": 1.3, "decoded_per_source_frame": 1.05, "rss_worker_mb": 600.0, "rss_driver_mb": 600.0}
+_SAMPLE_INTERVAL_S = 0.05
+
+_BACKGROUND = (
+    "mandelbrot=s=2880x1620:r=30:start_scale=0.012:start_x=-0.7436:start_y=-0.1318:maxiter=400,trim=end_frame=1,"
+    "loop=loop=-1:size=1,setpts=N/30/TB,crop=1920:1080:x='480+460*sin(t*0.9)':y='270+260*cos(t*0.7)',"
+    r"negate=enable='gte(mod(t\,10)\,5)',noise=alls=9:allf=t:all_seed=1,format=yuv420p"
+)
+_OBJECT = "testsrc2=s=480x270:r=30"
+_OVERLAY = "[0][1]overlay=x='720+600*sin(t*1.3)':y='405+350*cos(t*1.7)'"
+_ENCODER = (
+    *("-c:v", "libx264", "-preset", "veryfast", "-bf", "3", "-g", "60"),
+    *("-b:v", "8M", "-maxrate", "10M", "-bufsize", "16M", "-threads", "2"),
+)
+
+
+@dataclass(frozen=True)
+class CommandCost:
+    """Of one process and all that it started.
+
+    Attributes:
+        cpu_s: user and system.
+        wall_s: from start to end.
+        rss_own_bytes: largest resident set of the process itself.
+        rss_others_bytes: largest resident set of any process it started.
+    """
+
+    cpu_s: float
+    wall_s: float
+    rss_own_bytes: int
+    rss_others_bytes: int
+
+
+def measure() -> Measurement:
+    """Run the bench."""
+    path = pinned_video(cache_folder())
+    decodes = [run_command([ffmpeg_path(), *_null_decode(path)]).cpu_s for _ in range(REPEATS)]
+    decode_cpu_s = statistics.median(decodes)
+    with tempfile.TemporaryDirectory() as folder:
+        cost, metrics = curate_cost(path, Path(folder) / "run")
+        verify_cpu_s = verification_cpu_s(Path(folder) / "run" / "dataset", Path(folder))
+    steps = {step["step"]: step["cpu_s"] for step in metrics["steps"]}
+    frames = metrics["frames"]
+    work_cpu_s = sum(steps.values()) - verify_cpu_s
+    source = frames["source"]
+    return Measurement(
+        bench="scan",
+        figures={
+            "cpu_per_decode": work_cpu_s / decode_cpu_s,
+            "decoded_per_source_frame": (frames["decoded_keyframes"] + frames["decoded_scan"]) / source,
+            "encoded_per_source_frame": frames["encoded"] / source,
+            "rss_worker_mb": cost.rss_others_bytes / 1e6,
+            "rss_driver_mb": cost.rss_own_bytes / 1e6,
+        },
+        limits=LIMITS,
+        peers={"ffmpeg_null_decode_cpu_s": decode_cpu_s},
+        details={
+            **{f"{step}_cpu_s": cpu_s for step, cpu_s in steps.items()},
+            "of_pack_verification_cpu_s": verify_cpu_s,
+            "start_up_and_rest_cpu_s": cost.cpu_s - sum(steps.values()),
+            "command_cpu_s": cost.cpu_s,
+            "command_wall_s": cost.wall_s,
+            "source_frames": source,
+            "decode_cpu_s_spread": max(decodes) - min(decodes),
+            "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:16],
+            "file_mbit_s": path.stat().st_size * 8 / DURATION_S / 1e6,
+        },
+        machine=machine_facts(),
+        versions=package_versions() | ffmpeg_builds(None),
+    )
+
+
+def cache_folder() -> Path:
+    """Where pinned files are kept: below XDG_CACHE_HOME or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reelmill" / "bench"
+
+
+def pinned_video(folder: Path, duration_s: float = DURATION_S) -> Path:
+    """The bench's file, made if it is not there; its name holds the hash of the command that makes it."""
+    inputs = ("-f", "lavfi", "-i", _BACKGROUND, "-f", "lavfi", "-i", _OBJECT, "-filter_complex", _OVERLAY)
+    command = [*inputs, "-t", str(duration_s), *_ENCODER, "-fflags", "+bitexact", "-flags:v", "+bitexact"]
+    recipe = hashlib.sha256(" ".join(command).encode()).hexdigest()[:8]
+    path = folder / f"scan-{recipe}.mp4"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".{path.stem}-{os.getpid()}.mp4"
+        print(f"making {path} once", file=sys.stderr)
+        subprocess.run([ffmpeg_path(), "-nostdin", "-v", "error", "-y", *command, str(partial)], check=True)
+        partial.rename(path)
+    return path
+
+
+def run_command(command: Sequence[str]) -> CommandCost:
+    """Run a command to its end and measure it together with all processes it starts."""
+    before_s, before_wall_s = _children_cpu_s(), time.perf_counter()
+    own = others = 0
+    with psutil.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            own, others = max(own, _rss_bytes([process])), max(others, _rss_bytes(_started_by(process)))
+            time.sleep(_SAMPLE_INTERVAL_S)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return CommandCost(_children_cpu_s() - before_s, time.perf_counter() - before_wall_s, own, others)
+
+
+def curate_cost(path: Path, output: Path) -> tuple[CommandCost, dict[str, Any]]:
+    """Curate one file by the command with one worker and no model; its cost and what the run itself measured."""
+    command = [sys.executable, "-m", "reelmill", "curate", "run", "curate/scan_only", str(path)]
+    cost = run_command([*command, "--output", str(output), "--set", "run.workers=1"])
+    return cost, json.loads((output / "metrics.json").read_text())
+
+
+def verification_cpu_s(dataset: Path, scratch: Path) -> float:
+    """CPU seconds of decoding every published clip once more, as packing did before it committed them."""
+    import pyarrow.parquet as pq
+
+    with MediaChild(MediaConfig(), scratch / "verify") as child:
+        before_s = None
+        for index in sorted(dataset.glob("index/**/*.parquet")):
+            for row in pq.read_table(index).to_pylist():
+                clip = scratch / "clip.mp4"
+                with (dataset / row["shard"]).open("rb") as tar:
+                    tar.seek(row["mp4_offset"])
+                    clip.write_bytes(tar.read(row["mp4_size"]))
+                child.call("verify", path=str(clip), num_frames=row["num_frames"])
+                if before_s is None:  # the first call imports; once more without that
+                    before_s = child.usage.cpu_s
+                    child.call("verify", path=str(clip), num_frames=row["num_frames"])
+        return child.usage.cpu_s - (before_s or 0.0)
+
+
+def _null_decode(path: Path) -> list[str]:
+    return ["-nostdin", "-v", "error", "-threads", "1", "-i", str(path), "-f", "null", "-"]
+
+
+def _children_cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _started_by(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _rss_bytes(processes: Sequence[psutil.Process]) -> int:
+    """Largest resident set among the processes that still run."""
+    found = 0
+    for process in processes:
+        try:
+            found = max(found, process.memory_info().rss)
+        except psutil.Error:
+            continue
+    return found
