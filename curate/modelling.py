@@ -57,7 +57,7 @@ class Models:
         """The part's clips, each with what model stages may read of its source."""
         clips = pq.read_table(self.run_dir.part("clips", part_name))
         videos = pq.read_table(self.run_dir.part("videos", part_name)).to_pylist()
-        source_of = {row["video_id"]: row for row in reversed(videos)}  # of a file at two uris the first one's text counts
+        source_of = {row["video_id"]: row for row in reversed(videos)}  # of one file at two uris, the first
         rows = [source_of[video_id] for video_id in clips["video_id"].to_pylist()]
         for name in SOURCE_COLUMNS:
             clips = clips.append_column(VIDEO.field(name), pa.array([row[name] for row in rows], type=pa.string()))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from curate.cut import CutConfig, CutResult, cut_clip
@@ -20,7 +19,7 @@ from shards.commit import PLAN_DIGITS, commit_shard
 from shards.config import Config
 from shards.errors import ClipError
 from shards.index import ROW
-from shards.schema import CLIP, DECISION, SAMPLE, STATUS_FAILED, STATUS_KEPT
+from shards.schema import CLIP, DECISION, SAMPLE, STATUS_FAILED, STATUS_KEPT, strings
 
 if TYPE_CHECKING:
     from curate.worker import Job
@@ -59,7 +58,7 @@ class ShardTask:
 def plan_shards(clips: pa.Table, videos: pa.Table, config: PackConfig, cut: CutConfig) -> list[ShardTask]:
     """Group the kept clips by bucket and cut each group into shards; a pure function of its arguments."""
     sources = {row["video_id"]: row for row in videos.to_pylist() if row["status"] == "ok"}
-    kept = np.flatnonzero(pc.equal(clips["status"], STATUS_KEPT).to_numpy(zero_copy_only=False))
+    kept = np.flatnonzero(clips["status"].to_numpy() == STATUS_KEPT)
     rows = clips.take(kept).select(["clip_id", "video_id", "start_pts", "end_pts", "num_frames"]).to_pylist()
     order = sorted(
         (bucket_name(row["num_frames"], cut.output_size(sources[row["video_id"]]), config), row["clip_id"], index)
@@ -74,7 +73,7 @@ def plan_shards(clips: pa.Table, videos: pa.Table, config: PackConfig, cut: CutC
         ends = position + 1 == len(order) or order[position + 1][0] != bucket
         if ends or len(group) == config.samples_per_shard or group_bytes >= config.shard_bytes:
             table = clips.take(kept[group])
-            own = {video_id: sources[video_id] for video_id in sorted(set(table["video_id"].to_pylist()))}
+            own = {video_id: sources[video_id] for video_id in sorted(set(strings(table, "video_id")))}
             tasks.append(ShardTask(len(tasks), bucket, table, own))
             group, group_bytes = [], 0.0
     return tasks

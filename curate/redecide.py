@@ -14,7 +14,7 @@ from curate.pipeline import Pipeline
 from curate.rundir import RunDir
 from shards.config import apply_overrides, parse_config
 from shards.errors import ConfigError
-from shards.schema import DECISION, SEGMENT_CLIP, STATUS_KEPT, time_base
+from shards.schema import DECISION, SEGMENT_CLIP, STATUS_KEPT, strings, time_base
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,9 @@ class Redecision:
             f"{rule.name:<24} {rule.seen:>8} {rule.removed:>8} {float(rule.removed_s):>10.1f} {rule.removed_alone:>8}"
             for rule in self.rules
         ]
-        lines.append(
-            f"kept {kept} of {_num_candidates(self.clips)} clips, {_kept_s(self.clips):.1f} s; before {self.kept_before}"
-        )
-        lines.append(
-            f"gained {len(self.gained)}, lost {len(self.lost)}; run `reelmill curate run` with the same --set to publish"
-        )
+        total, kept_s = _num_candidates(self.clips), _kept_s(self.clips)
+        lines.append(f"kept {kept} of {total} clips, {kept_s:.1f} s; before {self.kept_before}")
+        lines.append(f"gained {len(self.gained)}, lost {len(self.lost)}; publish by `curate run` with the same --set")
         return "\n".join(lines)
 
 
@@ -78,7 +75,7 @@ def redecide(directory: Path, overrides: Sequence[str]) -> Redecision:
 
 
 def _kept(clips: pa.Table) -> set[str]:
-    pairs = zip(clips["clip_id"].to_pylist(), clips["status"].to_pylist(), strict=True)
+    pairs = zip(strings(clips, "clip_id"), strings(clips, "status"), strict=True)
     return {clip_id for clip_id, status in pairs if status == STATUS_KEPT}
 
 

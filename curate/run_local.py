@@ -4,6 +4,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from multiprocessing.util import Finalize
 from typing import Any
 
 from curate.config import RunConfig
@@ -55,7 +56,7 @@ class LocalExecutor:
 def _open_worker(job: Job) -> None:
     global _worker
     _worker = Worker(job)
-    multiprocessing.util.Finalize(_worker, _worker.close, exitpriority=10)
+    Finalize(_worker, _worker.close, exitpriority=10)  # atexit does not run in pool processes
 
 
 def _call(method: str, item: Any) -> Mapping[str, Any]:

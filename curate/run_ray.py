@@ -6,7 +6,7 @@ per shard. Only names and costs travel through Ray; rows lie in the run director
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import ray
 import ray.data
@@ -60,10 +60,10 @@ class RayExecutor:
         ]
         try:
             pool = ray.util.ActorPool(actors)
-            yield from pool.map_unordered(lambda actor, task: actor.pack.remote(task), list(tasks))
+            yield from cast(Iterator[Mapping[str, Any]], pool.map_unordered(_pack, list(tasks)))
         finally:
             for actor in actors:
-                ray.kill(actor)
+                ray.kill(cast(Any, actor))
 
     def close(self) -> None:
         """Leave the cluster, or stop the one that was started here."""
@@ -110,3 +110,7 @@ class _PackActor:
 
     def pack(self, task: ShardTask) -> Mapping[str, Any]:
         return self.worker.pack(task)
+
+
+def _pack(actor: Any, task: ShardTask) -> Any:
+    return actor.pack.remote(task)

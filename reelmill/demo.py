@@ -63,7 +63,7 @@ class DemoConfig(Config):
     raw_videos: int = Field(default=64, ge=2, description="Toy-world raw videos.")
     captioner_steps: int = Field(default=1500, ge=1, description="Training steps of the captioner.")
     captioner_clips: int = Field(default=300, ge=1, description="Unseen clips that the captioner is scored on.")
-    model_s: float = Field(default=300, gt=0, description="Training time of the text-to-video model.")
+    model_s: float = Field(default=400, gt=0, description="Training time of the text-to-video model.")
     samples_per_prompt: int = Field(default=3, ge=1, description="Samples of each held-out prompt.")
     seen_prompts: int = Field(default=36, ge=1, description="Prompts of seen combinations, sampled once each.")
     gates: Mapping[str, float] = Field(
@@ -103,7 +103,7 @@ def run_demo(config: DemoConfig, output: Path) -> None:
         "draw and learn to caption",
         "toy-world raw videos on one core, a BLIP-2 captioner on the other",
         lambda: _draw_and_train_captioner(config, output),
-        lambda score: {"videos": config.raw_videos, **{f"caption {key}": round(value, 3) for key, value in score.items()}},
+        lambda score: {"videos": config.raw_videos, **_captioner_numbers(score)},
     )
     toy = steps.run(
         "curate the toy world",
@@ -180,6 +180,10 @@ def _curate_real(output: Path) -> Curated:
 def _train(config: DemoConfig, dataset: Path, model: Path) -> FitResult:
     overrides = [f"data.uri={dataset}", f"seed={config.seed}", f"budget.seconds={config.model_s}", "num_threads=null"]
     return fit(load_config(TrainConfig, "train/toyworld", overrides), model)
+
+
+def _captioner_numbers(score: Mapping[str, float]) -> dict[str, float]:
+    return {f"caption {name}": round(value, 3) for name, value in score.items()}
 
 
 def _curation_numbers(result: Curated) -> dict[str, Any]:

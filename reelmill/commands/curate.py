@@ -24,7 +24,7 @@ def plan(config: ConfigArgument, set_: SetOption = None) -> None:
 
 
 @app.command(
-    epilog="Example: reelmill curate run curate/scan_only videos/ more.csv --output run --set keep.motion='flow_mag >= 0.02'"
+    epilog="Example: reelmill curate run curate/scan_only videos/ --output run --set keep.motion='flow_mag >= 0.02'"
 )
 def run(
     config: ConfigArgument,

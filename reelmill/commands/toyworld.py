@@ -22,9 +22,9 @@ def make(
 
 @app.command(epilog="Example: reelmill toyworld captioner models/toy_captioner")
 def captioner(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the model, as save_pretrained writes it.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the model.")],
     seed: Annotated[int, typer.Option("--seed", help="Of clips, weights and batches.")] = 0,
-    steps: Annotated[int | None, typer.Option("--steps", help="Training steps; default about two minutes' worth.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Training steps; default two minutes' worth.")] = None,
     clips: Annotated[int, typer.Option("--clips", help="Unseen clips that it is scored on.", min=1)] = 300,
 ) -> None:
     """Train the toy captioner, a small BLIP-2, and print what it names right on unseen clips."""

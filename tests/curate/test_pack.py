@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from curate.cut import CutConfig
 from curate.pack import PackConfig, bucket_name, mark_failed, plan_shards, score_fields
-from shards.schema import CLIP, DECISION, VIDEO, column, from_rows
+from shards.schema import CLIP, DECISION, VIDEO, column, from_rows, strings
 
 SCHEMA = pa.schema([*CLIP, column("flow_mag", pa.float32(), "diagonals/s", "Flow."), *DECISION])
 
@@ -23,7 +23,7 @@ def shards_of(
     clips: list[dict[str, Any]], videos: list[dict[str, Any]], config: PackConfig
 ) -> list[tuple[str, list[str]]]:
     tasks = plan_shards(from_rows(clips, SCHEMA), from_rows(videos, VIDEO), config, CutConfig())
-    return [(task.bucket, task.clips["clip_id"].to_pylist()) for task in tasks]
+    return [(task.bucket, strings(task.clips, "clip_id")) for task in tasks]
 
 
 def test_a_bucket_is_the_floor_of_the_frames_and_the_displayed_size():

@@ -8,7 +8,7 @@ from shards.errors import ConfigError
 
 
 class Inner(Config):
-    interval_s: float = Field(1.0, gt=0, description="Seconds between frames.")
+    interval_s: float = Field(default=1.0, gt=0, description="Seconds between frames.")
 
 
 class Outer(Config):

@@ -7,7 +7,7 @@ from shards.schema import CLIP, DECISION, SAMPLE, VIDEO, from_rows, integers, st
 
 @pytest.mark.parametrize("schema", [VIDEO, CLIP, DECISION, SAMPLE])
 def test_every_column_says_what_it_means(schema: pa.Schema):
-    assert all(field.metadata[b"doc"].decode().endswith(".") for field in schema)
+    assert all((field.metadata or {})[b"doc"].decode().endswith(".") for field in schema)
 
 
 def test_rows_may_leave_columns_out_but_not_invent_them():
