@@ -1,0 +1,88 @@
+"""Every shipped preset loads, and no leaf of the configuration is accepted and then ignored."""
+
+from collections.abc import Iterator
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+
+from shards.config import Config, load_config, preset_names
+from shards.errors import ConfigError
+from train.config import DataConfig, TrainConfig
+from train.plan import describe_model
+from train.sample.generate import generate
+from train.trainer import fit
+
+# Together these runs pass through every value of every primitive that has leaves of its own.
+RUNS = [
+    ("budget.seconds=1000", "metrics.tensorboard=true", "sampler.eta=0.5"),
+    (
+        "codec={kind: autoencoder, latent_channels: 4, width: 8, num_blocks: 1, steps: 2}",
+        "mixer={kind: attention, num_heads: 2}",
+        "objective={target: eps, schedule: {kind: scaled_linear}, weight: {kind: min_snr}}",
+        "conditions.text.injection=cross_attention",
+        "noise_prior.kind=mixed",
+    ),
+    ("mixer={kind: none}", "objective={target: v, schedule: {kind: cosine}}", "noise_prior.kind=progressive"),
+]
+
+
+@pytest.mark.parametrize("name", preset_names("train"))
+def test_every_preset_loads_and_its_network_can_be_built(name):
+    config = load_config(TrainConfig, name)
+    assert describe_model(config, 16)["parameters"] > 0
+
+
+def test_an_unknown_key_is_refused_with_its_neighbour(tiny):
+    with pytest.raises(ConfigError, match="did you mean learning_rate"):
+        tiny("optim.lerning_rate=1")
+
+
+def test_padding_is_refused(tiny):
+    with pytest.raises(ConfigError, match="drop is allowed in training"):
+        tiny("data.plan.tail=pad")
+
+
+def test_every_leaf_of_the_configuration_is_read(tiny, squares, tmp_path, monkeypatch):
+    read: set[tuple[str, str]] = set()
+    plain = Config.__getattribute__
+
+    def recording(self: Config, name: str) -> Any:
+        if name in type(self).model_fields:
+            read.add((type(self).__name__, name))
+        return plain(self, name)
+
+    configs = [tiny("budget.steps=1", *overrides) for overrides in RUNS]
+    monkeypatch.setattr(Config, "__getattribute__", recording)
+    for index, config in enumerate(configs):
+        fit(config, tmp_path / str(index), source=squares)
+        generate(tmp_path / str(index), ["a red square moves left"])
+    declared = {leaf for leaf in leaves(TrainConfig) if leaf[0] != "ViewConfig" and leaf[0] != "PlanConfig"}
+    source_only = {("DataConfig", name) for name in ("uri", "version", "num_workers")}  # see test_data.py
+    assert declared - source_only - read == set()
+
+
+def test_the_recorder_would_see_a_dead_leaf():
+    class Dead(TrainConfig):
+        nothing: int = 0
+
+    assert ("Dead", "nothing") in set(leaves(Dead))
+    assert ("TrainConfig", "resampler") not in set(leaves(TrainConfig))  # one value is no option
+    assert ("DataConfig", "num_workers") in set(leaves(DataConfig))
+
+
+def leaves(model: type[Config]) -> Iterator[tuple[str, str]]:
+    """(class, field) of every leaf below a model that has more than one possible value."""
+    for name, field in model.model_fields.items():
+        below = [
+            found for found in flattened(field.annotation) if isinstance(found, type) and issubclass(found, Config)
+        ]
+        for child in below:
+            yield from leaves(child)
+        only_one = get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1
+        if not below and not only_one:
+            yield model.__name__, name
+
+
+def flattened(annotation: Any) -> list[Any]:
+    """An annotation and everything in its brackets."""
+    return [annotation, *(found for part in get_args(annotation) for found in flattened(part))]

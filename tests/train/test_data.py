@@ -1,0 +1,95 @@
+"""Training from real published shards: the only data path a user has."""
+
+import io
+from fractions import Fraction
+
+import av
+import pyarrow as pa
+import pytest
+
+from shards.commit import commit_shard
+from shards.errors import ConfigError
+from shards.index import ROW
+from shards.publish import publish
+from shards.splits import SplitConfig
+from tests.train.moving_square import COLOURS, STEPS, draw
+from train.config import DataConfig
+from train.data import ShardSource
+from train.plan import describe
+from train.trainer import fit
+
+
+def encode(frames_THWC) -> tuple[bytes, list[int], Fraction]:
+    """An MP4 of frames at 8 frames/s, its pts and its time base."""
+    sink = io.BytesIO()
+    with av.open(sink, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=8, options={"crf": "10", "threads": "1"})
+        stream.height, stream.width, stream.pix_fmt = *frames_THWC.shape[1:3], "yuv420p"
+        for frame_HWC in frames_THWC:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame_HWC, format="rgb24")))
+        container.mux(stream.encode(None))
+    with av.open(io.BytesIO(sink.getvalue()), "r") as container:
+        pts = [frame.pts for frame in container.decode(video=0) if frame.pts is not None]
+        base = container.streams.video[0].time_base
+    assert base is not None
+    return sink.getvalue(), pts, base
+
+
+def row(number: int, caption: str | None, pts: list[int], base: Fraction) -> dict[str, object]:
+    return {
+        "key": f"clip-{number:03d}", "codec": "h264", "width": 16, "height": 16, "rotation_deg": 0, "sar_num": 1,
+        "sar_den": 1, "pix_fmt": "yuv420p", "num_frames": len(pts), "preroll_frames": 0, "frame_pts": pts,
+        "time_base_num": base.numerator, "time_base_den": base.denominator, "duration_s": len(pts) / 8,
+        "cut_mode": "encode", "caption": caption, "caption_source": caption and "sidecar", "video_id": f"video{number}",
+        "source_uri": "/v.mp4", "source_sha256": "0" * 64, "source_start_pts": 0, "source_end_pts": len(pts),
+        "source_time_base_num": 1, "source_time_base_den": 8,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Nine published clips of 6 frames, one of them without caption."""
+    rows, members = [], []
+    for number in range(9):
+        colour, direction = list(COLOURS)[number % 2], list(STEPS)[number // 2 % 2]
+        mp4, pts, base = encode(draw(colour, direction, row=4, frames=6))
+        rows.append(row(number, f"a {colour} square moves {direction}" if number else None, pts, base))
+        members.append({"mp4": mp4})
+    commit = commit_shard(
+        tmp_path / "dataset", "ab" * 32, 0, "toy", pa.Table.from_pylist(rows, schema=ROW), members, tmp_path
+    )
+    publish(tmp_path / "dataset", [commit], {}, SplitConfig(val=0.0, test=0.0))
+    return tmp_path / "dataset"
+
+
+def test_a_model_trains_from_shards_and_resumes(tiny, dataset, tmp_path):
+    config = tiny(f"data.uri={dataset}", "data.num_workers=0", "data.view.fps=8", "budget.steps=3")
+    assert fit(config, tmp_path / "run").step == 3
+    more = config.model_copy(update={"budget": tiny("budget.steps=5").budget})
+    result = fit(more, tmp_path / "run")
+    assert result.step == 5
+    assert result.skipped_steps == 0
+
+
+def test_clips_without_caption_are_left_out(tiny, dataset):
+    source = ShardSource(tiny(f"data.uri={dataset}", "data.num_workers=0").data)
+    assert len(source.captions()) == 8
+    clips = next(source.batches(0, 1, None))
+    assert clips.video_BTHWC.shape == (4, 4, 16, 16, 3)
+    assert None not in clips.captions
+
+
+def test_the_plan_of_a_run_is_told_before_it_starts(tiny, dataset):
+    plan = describe(tiny(f"data.uri={dataset}", "budget.steps=6"))
+    assert plan["data"]["clips_in_split"] == 9
+    assert plan["data"]["clips_usable"] == 8
+    assert plan["data"]["steps_per_epoch"] == 2
+    assert plan["data"]["epochs"] == 3.0
+    assert plan["vocabulary_words"] == 7
+    assert plan["model"]["latent_TCHW"] == [2, 60, 4, 4]
+    assert plan["model"]["parameters"] == sum(plan["model"]["parameters_by_part"].values())
+
+
+def test_no_shards_is_a_config_error():
+    with pytest.raises(ConfigError, match=r"--set data\.uri=DIR"):
+        ShardSource(DataConfig())

@@ -1,0 +1,86 @@
+import pytest
+import torch
+
+from shards.config import parse_config
+from shards.errors import ConfigError
+from train.ema import Ema, EmaConfig, ema_decay
+from train.optim import BudgetConfig, OptimConfig, build_optimizer, learning_rate, load_optimizer, optimizer_tensors
+from train.parameters import ParametersConfig, choose, trained_names
+
+OPTIM = OptimConfig(learning_rate=1.0, warmup_steps=4, decay_share=0.5)
+
+
+def test_the_rate_rises_stays_and_falls():
+    rates = [learning_rate(OPTIM, step, step / 16) for step in range(16)]
+    assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert rates[8] == 1.0
+    assert rates[12] == 0.5
+    assert rates[15] == pytest.approx(0.125)
+
+
+def test_no_warm_up_and_no_decay_is_a_flat_rate():
+    flat = OptimConfig(learning_rate=1.0, warmup_steps=0, decay_share=0)
+    assert [learning_rate(flat, step, 1.0) for step in (0, 9)] == [1.0, 1.0]
+
+
+def test_the_budget_is_spent_by_whichever_ends_first():
+    budget = BudgetConfig(steps=100, seconds=10)
+    assert budget.progress(50, 2.0) == 0.5
+    assert budget.progress(10, 9.0) == 0.9
+    assert budget.progress(200, 0.0) == 1.0
+
+
+def test_a_budget_without_end_is_refused():
+    with pytest.raises(ConfigError, match=r"set budget\.steps or budget\.seconds"):
+        parse_config(BudgetConfig, {})
+
+
+def test_the_average_follows_by_its_decay():
+    weight = torch.nn.Parameter(torch.tensor([1.0]))
+    ema = Ema(EmaConfig(decay=0.9, ramp=False), {"w": weight})
+    weight.data += 1
+    ema.update(1)
+    assert ema.averages["w"].item() == pytest.approx(0.9 * 1 + 0.1 * 2)
+    ema.update(2)
+    assert ema.averages["w"].item() == pytest.approx(0.9 * 1.1 + 0.1 * 2)
+
+
+def test_the_ramp_begins_with_a_short_memory():
+    config = EmaConfig(decay=0.99)
+    assert ema_decay(config, 1) == pytest.approx(2 / 11)
+    assert ema_decay(config, 100_000) == 0.99
+
+
+def test_optimiser_state_survives_a_round_trip():
+    def run(optimizer, weight, steps):
+        for _ in range(steps):
+            weight.grad = weight.detach() * 2 + 1
+            optimizer.step()
+
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = build_optimizer(OPTIM, {"w": weight})
+    run(optimizer, weight, 2)
+    twin = torch.nn.Parameter(weight.detach().clone())
+    other = build_optimizer(OPTIM, {"w": twin})
+    load_optimizer(other, {"w": twin}, optimizer_tensors(optimizer, {"w": weight}))
+    run(optimizer, weight, 3)
+    run(other, twin, 3)
+    assert torch.equal(weight, twin)
+
+
+def test_patterns_choose_what_trains():
+    names = ["text.words", "trunk.down.0.space.conv", "trunk.down.0.time.first", "trunk.up.0.time.last"]
+    assert trained_names(ParametersConfig(train=("*.time.*",), freeze=("trunk.up.*",)), names) == [names[2]]
+
+
+def test_a_pattern_that_fits_nothing_is_refused():
+    with pytest.raises(ConfigError, match=r"'\*\.tmie\.\*'; it fits none of 1 names"):
+        trained_names(ParametersConfig(train=("*.tmie.*",)), ["a.time.b"])
+    with pytest.raises(ConfigError, match="leaves nothing to train"):
+        trained_names(ParametersConfig(freeze=("*",)), ["a.time.b"])
+
+
+def test_frozen_parameters_get_no_gradient():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    assert list(choose(ParametersConfig(freeze=("0.*",)), model)) == ["1.weight", "1.bias"]
+    assert [parameter.requires_grad for parameter in model.parameters()] == [False, False, True, True]

@@ -1,0 +1,1 @@
+"""Published shards to a latent video diffusion model."""

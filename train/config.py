@@ -1,0 +1,87 @@
+"""The configuration of training: one value for each of the twelve primitives, and what the engine needs.
+
+| primitive           | key                         | | primitive          | key                |
+| ------------------- | --------------------------- |-| ------------------ | ------------------ |
+| codec               | codec, latents              | | conditions         | conditions, text   |
+| spatial trunk       | trunk                       | | parameter policy   | parameters         |
+| temporal mixer      | mixer                       | | sampler, guidance  | sampler            |
+| temporal resampler  | resampler                   | | window policy      | windows            |
+| noise prior         | noise_prior                 | | data view          | data               |
+| objective           | objective                   | | method             | method             |
+"""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from shards.config import Config
+from shards.plan import PlanConfig
+from shards.view import ViewConfig
+from train.checkpoint import CheckpointConfig
+from train.conditions import ConditionsConfig
+from train.ema import EmaConfig
+from train.latents import LatentsConfig
+from train.metrics import MetricsConfig
+from train.models.codec import CodecConfig
+from train.models.codec_transform import TransformCodecConfig
+from train.models.temporal import ConvMixerConfig, MixerConfig
+from train.models.text import TextConfig
+from train.models.unet import UNetConfig
+from train.objectives.noise import NoisePriorConfig
+from train.objectives.objective import ObjectiveConfig
+from train.optim import BudgetConfig, OptimConfig
+from train.parameters import ParametersConfig
+from train.precision import Precision
+from train.sample.ddim import SamplerConfig
+
+
+class DataConfig(Config):
+    """Which clips, how they are seen, in which order."""
+
+    uri: str | None = Field(default=None, description="Published dataset; null only if the caller brings the clips.")
+    version: int | None = Field(default=None, ge=1, description="Version of the dataset; null is the newest.")
+    view: ViewConfig = Field(default_factory=ViewConfig, description="Frames, rate, size, crop.")
+    plan: PlanConfig = Field(default_factory=PlanConfig, description="Split, rows, order, clips per step.")
+    num_workers: int = Field(
+        default=1, ge=0, description="Processes per rank that decode; 0 decodes in the training process."
+    )
+
+    @model_validator(mode="after")
+    def _no_padding(self) -> "DataConfig":
+        if self.plan.tail != "drop":
+            raise ValueError(f"plan.tail is {self.plan.tail}; drop is allowed in training; padding would count twice")
+        return self
+
+
+class TrainConfig(Config):
+    """A training run."""
+
+    seed: int = Field(default=0, ge=0, description="Of weights, noise, levels, text drop and the order of clips.")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto is CUDA if there is one.")
+    precision: Precision = Field(
+        default="auto", description="Of the network: auto is bf16 where the hardware multiplies it."
+    )
+    num_threads: int | None = Field(default=None, ge=1, description="CPU threads of torch; null leaves them alone.")
+    data: DataConfig = Field(default_factory=DataConfig, description="Clips.")
+    codec: CodecConfig = Field(default_factory=TransformCodecConfig, description="Pixels to latents.")
+    latents: LatentsConfig = Field(default_factory=LatentsConfig, description="Scale of latents.")
+    trunk: UNetConfig = Field(default_factory=UNetConfig, description="Spatial trunk.")
+    mixer: MixerConfig = Field(
+        default_factory=ConvMixerConfig, description="Temporal mixer at every site of the trunk."
+    )
+    resampler: Literal["none"] = Field(
+        default="none", description="Temporal resampler at sites: all keep the latent's frames."
+    )
+    text: TextConfig = Field(default_factory=TextConfig, description="Vocabulary and text encoder.")
+    noise_prior: NoisePriorConfig = Field(default_factory=NoisePriorConfig, description="Noise across frames.")
+    objective: ObjectiveConfig = Field(default_factory=ObjectiveConfig, description="What the network learns.")
+    conditions: ConditionsConfig = Field(default_factory=ConditionsConfig, description="What the network is told.")
+    parameters: ParametersConfig = Field(default_factory=ParametersConfig, description="What trains.")
+    optim: OptimConfig = Field(default_factory=OptimConfig, description="Optimiser and learning rate.")
+    ema: EmaConfig = Field(default_factory=EmaConfig, description="Average of the weights.")
+    sampler: SamplerConfig = Field(default_factory=SamplerConfig, description="How samples are drawn.")
+    windows: Literal["single"] = Field(default="single", description="Window policy: the whole clip at once.")
+    method: Literal["denoising"] = Field(default="denoising", description="Loop body: one network, one loss.")
+    budget: BudgetConfig = Field(default_factory=lambda: BudgetConfig(steps=1500), description="When training ends.")
+    checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig, description="Checkpoints.")
+    metrics: MetricsConfig = Field(default_factory=MetricsConfig, description="Reports.")

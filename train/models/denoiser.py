@@ -1,0 +1,63 @@
+"""The denoiser: noisy latent, noise level per frame and words in, the objective's target out."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from shards.errors import ConfigError
+from train.conditions import TextConditionConfig
+from train.models.temporal import MixerConfig
+from train.models.text import LevelEmbedding, TextConfig, TextEncoder, TextTimeFilm
+from train.models.unet import Conditioning, UNet, UNetConfig
+
+
+class VideoDenoiser(nn.Module):
+    """Text encoder, conditioning and trunk in one module, so that one `forward` is all that parallelism has to wrap."""
+
+    def __init__(
+        self,
+        trunk: UNetConfig,
+        mixer: MixerConfig,
+        text: TextConfig,
+        condition: TextConditionConfig,
+        vocabulary_size: int,
+        latent_TCHW: tuple[int, ...],
+    ) -> None:
+        super().__init__()
+        _check_size(trunk, latent_TCHW)
+        channels, width, layout = latent_TCHW[1], trunk.modulation_width, condition.layout_channels
+        by_film = condition.injection == "film_time"
+        self.text = TextEncoder(text, vocabulary_size)
+        self.level = LevelEmbedding(width)
+        self.film = TextTimeFilm(text.width * text.max_words, width, layout, condition.layout_px) if by_film else None
+        words_width = 0 if by_film else text.width
+        self.trunk = UNet(trunk, mixer, channels + (layout if by_film else 0), channels, words_width)
+
+    def forward(self, x_BTCHW: Tensor, t_BT: Tensor, words_BL: Tensor) -> Tensor:
+        """What the objective's target is at x, frame by frame."""
+        num_frames = x_BTCHW.shape[1]
+        text_BLD, film_BTD = self.text(words_BL), self.level(t_BT)
+        if self.film is not None:
+            text_BTD, layout_BTCHW = self.film(text_BLD, num_frames)
+            film_BTD = film_BTD + text_BTD
+            x_BTCHW = torch.cat([x_BTCHW, _resized(layout_BTCHW, x_BTCHW).to(x_BTCHW)], dim=2)
+        given = Conditioning(film_BTD.flatten(0, 1), text_BLD if self.film is None else None, num_frames)
+        x_NCHW = x_BTCHW.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        return self.trunk(x_NCHW, given).unflatten(0, (-1, num_frames))
+
+
+def _resized(layout_BTCHW: Tensor, like_BTCHW: Tensor) -> Tensor:
+    size = like_BTCHW.shape[-2:]
+    if layout_BTCHW.shape[-2:] == size:
+        return layout_BTCHW
+    layout_NCHW = functional.interpolate(layout_BTCHW.flatten(0, 1), size, mode="bilinear", align_corners=False)
+    return layout_NCHW.unflatten(0, layout_BTCHW.shape[:2])
+
+
+def _check_size(trunk: UNetConfig, latent_TCHW: tuple[int, ...]) -> None:
+    step = 2 ** (len(trunk.channels) - 1)
+    if latent_TCHW[2] % step or latent_TCHW[3] % step:
+        raise ConfigError(
+            f"latents are {latent_TCHW[2]}x{latent_TCHW[3]}; multiples of {step} are allowed by trunk.channels with "
+            f"{len(trunk.channels)} levels; change data.view or trunk.channels"
+        )

@@ -1,0 +1,107 @@
+"""What a run would be, before anything runs: clips, steps, sizes, memory, arithmetic. No clip is decoded."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from train.config import TrainConfig
+from train.data import ShardSource
+from train.models.codec import build_codec, latent_shape
+from train.models.denoiser import VideoDenoiser
+from train.models.text import Vocabulary
+from train.parameters import trained_names
+
+_FLOAT32_B = 4
+
+
+def describe(config: TrainConfig, source: ShardSource | None = None) -> dict[str, Any]:
+    """The run of a config over its shards, as JSON-like data.
+
+    Args:
+        config: the run.
+        source: the shards; default: those that config.data names.
+
+    Raises:
+        ConfigError: the run could not start (no shards, no batch, sizes that do not fit).
+    """
+    source = source or ShardSource(config.data)
+    vocabulary = Vocabulary.of(source.captions(), config.text)
+    return {
+        "data": describe_data(config, source),
+        "vocabulary_words": len(vocabulary.words),
+        "model": describe_model(config, len(vocabulary)),
+        "budget": config.budget.resolved(),
+    }
+
+
+def describe_data(config: TrainConfig, source: ShardSource) -> dict[str, Any]:
+    """Clips by bucket and what of them an epoch takes."""
+    plan, steps, split = source.plan, config.budget.steps, config.data.plan.split
+    return {
+        "uri": config.data.uri,
+        "version": source.dataset.manifest.version,
+        "split": split,
+        "clips_in_split": len(source.dataset.table(None if split == "all" else split)),
+        "clips_usable": plan.num_samples,
+        "batches_by_bucket": plan.num_batches,
+        "steps_per_epoch": plan.steps_per_epoch,
+        "epochs": None if steps is None else steps / plan.steps_per_epoch,
+    }
+
+
+def describe_model(config: TrainConfig, vocabulary_size: int) -> dict[str, Any]:
+    """Parameters by part, latent shape, floating-point operations and memory of one step on one rank."""
+    view, clips = config.data.view, config.data.plan.global_batch
+    latent = latent_shape(build_codec(config.codec), view.num_frames, view.height, view.width)
+    with torch.device("meta"):
+        network = VideoDenoiser(
+            config.trunk, config.mixer, config.text, config.conditions.text, vocabulary_size, latent
+        )
+    sizes = {name: value.numel() for name, value in network.named_parameters()}
+    trained = sum(sizes[name] for name in trained_names(config.parameters, sizes))
+    forward_flop, saved_B = _forward_cost(network, config, latent)
+    return {
+        "latent_TCHW": list(latent),
+        "tokens_per_clip": latent[0] * latent[2] * latent[3],
+        "values_kept": round(torch.Size(latent).numel() / (view.num_frames * 3 * view.height * view.width), 4),
+        "parameters": sum(sizes.values()),
+        "parameters_trained": trained,
+        "parameters_by_part": _by_part(sizes),
+        "flop_per_step": 3 * clips * forward_flop,  # backward costs two forwards
+        "memory_state_mb": _mb(
+            _FLOAT32_B * (sum(sizes.values()) + 4 * trained)
+        ),  # weights; gradient, Adam's two, average
+        "memory_activations_mb": _mb(clips * saved_B),
+    }
+
+
+def _forward_cost(network: VideoDenoiser, config: TrainConfig, latent: tuple[int, ...]) -> tuple[int, int]:
+    """Operations, and bytes kept for the backward pass (in float32), of one clip on the meta device."""
+    x_BTCHW, t_BT = torch.empty(1, *latent, device="meta"), torch.empty(1, latent[0], device="meta")
+    words_BL = torch.empty(1, config.text.max_words, dtype=torch.int64, device="meta")
+    kept: dict[int, int] = {}
+    parameters = {id(value) for value in network.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if id(tensor) not in parameters:
+            kept[id(tensor)] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), FlopCounterMode(display=False) as flop:
+        output = network(x_BTCHW, t_BT, words_BL)
+    del output  # until here, so that no id was used twice
+    return flop.get_total_flops(), sum(kept.values())
+
+
+def _by_part(sizes: dict[str, int]) -> dict[str, int]:
+    parts: dict[str, int] = {}
+    for name, size in sizes.items():
+        part = ".".join(name.split(".")[:2]) if name.startswith("trunk.") else name.split(".")[0]
+        parts[part] = parts.get(part, 0) + size
+    return parts
+
+
+def _mb(size_bytes: int) -> float:
+    return round(size_bytes / 1e6, 1)

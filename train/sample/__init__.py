@@ -1,0 +1,1 @@
+"""Sampling: from noise and text to video."""
