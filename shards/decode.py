@@ -36,11 +36,16 @@ def decode_clip(
     times = ClipTimes.of(row)
     wanted_T = times.pts_T[frame_numbers(times, view, generator)].tolist()
     pictures, wanted = Pictures(row, view), set(wanted_T)
-    shown, last = {}, None
+    shown: dict[int, Any] = {}
+    last = None
     try:
-        for frame in _frames(mp4, wanted_T[0], wanted_T[-1]):
-            if frame.pts in wanted:
-                shown[frame.pts], last = pictures.yuv(frame), frame
+        # Pictures that lead an open group are lost by a seek to its key frame; from the start they are there.
+        for first in (wanted_T[0], None):
+            for frame in _frames(mp4, first, wanted_T[-1]):
+                if frame.pts in wanted and frame.pts not in shown:
+                    shown[frame.pts], last = pictures.yuv(frame), frame
+            if len(shown) == len(wanted):
+                break
     except (FFmpegError, IndexError) as error:
         raise ContractError(
             f"clip {row['key']} does not decode; {error}; rebuild the shard; see shards verify"

@@ -22,13 +22,18 @@ PLAN_ID = "ab" * 32
 MOTION = column("motion", pa.float32(), "levels/s", "0 is a still.")
 
 
-def draw_mp4(num_frames: int = 24, rate: int = 8, height: int = 48, width: int = 64, gop: int = 12) -> bytes:
-    """A clip whose frame i has luma 16 + 8 * i everywhere (H.264 with B-frames)."""
+X264 = {"bf": "2", "crf": "10", "threads": "1"}
+X265_OPEN = {"x265-params": "open-gop=1:bframes=3:b-adapt=0:scenecut=0:crf=8:pools=none:frame-threads=1:log-level=none"}
+
+
+def draw_mp4(
+    num_frames: int = 24, rate: int = 8, height: int = 48, width: int = 64, gop: int = 12, codec: str = "libx264"
+) -> bytes:
+    """A clip whose frame i has luma 16 + 8 * i everywhere (H.264 with B-frames, or HEVC with open groups)."""
     sink = io.BytesIO()
     with av.open(sink, "w", format="mp4") as container:
-        stream = container.add_stream(
-            "libx264", rate=rate, options={"g": str(gop), "bf": "2", "crf": "10", "threads": "1"}
-        )
+        options = {"g": str(gop), **(X264 if codec == "libx264" else X265_OPEN)}
+        stream = container.add_stream(codec, rate=rate, options=options)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         for number in range(num_frames):
             grey_HW = np.full((height * 3 // 2, width), 128, np.uint8)
