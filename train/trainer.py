@@ -209,7 +209,8 @@ class _Run:
             if self.on_report is not None:
                 self.on_report(report)
         last = reports[-1]
-        log.info("step %d: loss %s, %.1f clips/s, %.0f %%", last.step, last.loss, last.clips_per_s, 100 * last.progress)
+        loss = "skipped" if last.loss is None else f"loss {last.loss:.4f}"
+        log.info("step %d: %s, %.1f clips/s, %.0f %%", last.step, loss, last.clips_per_s, 100 * last.progress)
 
     def _save(self) -> None:
         self._report()  # metrics never lag behind a checkpoint

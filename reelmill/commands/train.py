@@ -1,14 +1,11 @@
 """`reelmill train …`: published shards to a latent video diffusion model."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from reelmill.commands.options import ConfigArgument, SetOption
-
-if TYPE_CHECKING:
-    from train.metrics import StepReport
 
 app = typer.Typer(
     help="Published shards to a latent video diffusion model.", no_args_is_help=True, rich_markup_mode=None
@@ -18,10 +15,9 @@ app = typer.Typer(
 @app.command(epilog="Example: reelmill train plan train/toyworld --set data.uri=run/dataset")
 def plan(config: ConfigArgument, set_: SetOption = None) -> None:
     """Print clips, batches, parameters and memory before anything runs."""
-    from train.plan import describe
-
     from shards.config import load_config
     from train.config import TrainConfig
+    from train.plan import describe
 
     for name, value in describe(load_config(TrainConfig, config, set_ or [])).items():
         typer.echo(f"{name:<24} {value}")
@@ -36,14 +32,10 @@ def fit(
     """Train, from the newest complete checkpoint if there is one."""
     from shards.config import load_config
     from train.config import TrainConfig
-    from train.run_torchrun import open_world
     from train.trainer import fit as fit_model
 
-    loaded = load_config(TrainConfig, config, set_ or [])
-    with open_world(loaded.device) as world:
-        result = fit_model(loaded, output, world=world, on_report=print_report if world.rank == 0 else None)
-        if world.rank == 0:
-            typer.echo(f"checkpoint {result.checkpoint}  step {result.step}")
+    result = fit_model(load_config(TrainConfig, config, set_ or []), output)
+    typer.echo(f"checkpoint {result.checkpoint}  step {result.step}")
 
 
 @app.command(epilog="Example: reelmill train sample model --prompt 'a red circle moves left' --output samples")
@@ -60,12 +52,3 @@ def sample(
     videos_BTHWC = generate(model, prompt, range(seed, seed + len(prompt)))
     for path in write_samples(videos_BTHWC, prompt, output):
         typer.echo(path)
-
-
-def print_report(report: "StepReport") -> None:
-    """One line per written report."""
-    typer.echo(
-        f"step {report.step:>6}  {report.progress:>4.0%}  loss {report.loss:.4f}  {report.clips_per_s:.1f} clips/s  "
-        f"data wait {report.data_wait_s / report.step_s:.0%}",
-        err=True,
-    )
