@@ -4,9 +4,14 @@ The sampler hands out (epoch, step); a worker makes the whole batch of that step
 so nothing to snapshot: the position after a batch is a few numbers, valid for any world size and number of workers.
 """
 
+import contextlib
 import multiprocessing
+import os
+import select
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import cv2
@@ -101,7 +106,7 @@ def loader(
             num_workers=num_workers,
             collate_fn=_as_is,  # pyright: ignore[reportArgumentType]  one step is one batch already
             pin_memory=pin_memory,
-            worker_init_fn=_one_thread,
+            worker_init_fn=partial(_start_worker, os.getpid()),
             multiprocessing_context=_worker_context() if num_workers else None,
             timeout=timeout_s if num_workers else 0,
         )
@@ -186,6 +191,14 @@ def _as_is(batch: Batch) -> Batch:
     return batch
 
 
-def _one_thread(_: int) -> None:
+def _start_worker(trainer_pid: int, _: int) -> None:
+    """One thread each; and an end with the trainer, whom the fork server outlives if it is killed."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with, args=(trainer_pid,), daemon=True).start()
+
+
+def _end_with(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        select.select([os.pidfd_open(pid)], [], [])  # readable once the process is gone
+    os._exit(1)
