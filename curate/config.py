@@ -32,7 +32,7 @@ class RunConfig(Config):
     ray_address: str = Field(
         default="local", description="Address of a Ray cluster; `local` starts one on this machine."
     )
-    scan_cpus: float = Field(default=1, gt=0, description="CPUs that Ray reserves for a scan or pack process.")
+    scan_cpus: float = Field(default=0.5, gt=0, description="CPUs that Ray reserves for a scan or pack process.")
     model_cpus: float = Field(default=0.5, gt=0, description="CPUs that Ray reserves for a model process.")
     model_gpus: float = Field(
         default=0, ge=0, description="GPUs, or a fraction, that Ray reserves for a model process."
@@ -63,8 +63,8 @@ class CurateConfig(Config):
     run: RunConfig = RunConfig()
 
     def data_config(self) -> dict[str, Any]:
-        """The resolved values that bytes depend on: all but where the work runs."""
-        return {name: value for name, value in self.resolved().items() if name != "run"}
+        """The resolved values that shards depend on: not where the work runs, not how a version is divided."""
+        return {name: value for name, value in self.resolved().items() if name not in ("run", "split")}
 
     @field_validator("keep", mode="before")
     @classmethod

@@ -6,6 +6,8 @@ from typing import Any
 
 import psutil
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from curate.frames import clip_frames
@@ -42,10 +44,10 @@ class Models:
                 stage.open()
             self.opened = True
         clips = self._with_sources(part_name)
-        frames = pq.read_table(self.run_dir.part("frames", part_name))
+        spool = pads.dataset(self.run_dir.part("frames", part_name))
         costs: dict[str, dict[str, float]] = {}
         pieces = [
-            self._run_stages(clips.slice(start, CLIPS_AT_ONCE), frames, costs)
+            self._run_stages(clips.slice(start, CLIPS_AT_ONCE), spool, costs)
             for start in range(0, max(len(clips), 1), CLIPS_AT_ONCE)
         ]
         result = {"steps": costs, "frames": {}}
@@ -63,8 +65,8 @@ class Models:
             clips = clips.append_column(VIDEO.field(name), pa.array([row[name] for row in rows], type=pa.string()))
         return clips
 
-    def _run_stages(self, clips: pa.Table, frames: pa.Table, costs: dict[str, dict[str, float]]) -> pa.Table:
-        own_frames = clip_frames(clips, frames)
+    def _run_stages(self, clips: pa.Table, spool: pads.Dataset, costs: dict[str, dict[str, float]]) -> pa.Table:
+        own_frames = clip_frames(clips, spool.to_table(filter=_within(clips)))
         for stage in self.pipeline.frame_stages:
             wall_s, cpu = time.perf_counter(), psutil.Process().cpu_times()
             clips = stage.run(clips, own_frames)
@@ -74,6 +76,19 @@ class Models:
             entry["cpu_s"] += cpu_after.user + cpu_after.system - cpu.user - cpu.system
             entry["wall_s"] += time.perf_counter() - wall_s
         return clips
+
+
+def _within(clips: pa.Table) -> pc.Expression:
+    """The spooled frames of these clips and no others: memory does not grow with the video."""
+    spans: dict[str, tuple[int, int]] = {}
+    for row in clips.select(["video_id", "start_pts", "end_pts"]).to_pylist():
+        first, last = spans.get(row["video_id"], (row["start_pts"], row["end_pts"]))
+        spans[row["video_id"]] = min(first, row["start_pts"]), max(last, row["end_pts"])
+    within = pc.scalar(False)
+    for video_id, (first, last) in spans.items():
+        pts = pc.field("pts")
+        within = within | ((pc.field("video_id") == video_id) & (pts >= first) & (pts < last))
+    return within
 
 
 def part_key(rows: list[dict[str, Any]], identity: str) -> str:

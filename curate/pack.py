@@ -14,8 +14,8 @@ from pydantic import Field
 from curate.cut import CutConfig, CutResult, cut_clip
 from curate.ingest import local_path
 from curate.media import MediaChild
-from curate.rundir import RunDir, read_json, write_json
-from shards.commit import PLAN_DIGITS, commit_shard
+from curate.rundir import RunDir, read_json
+from shards.commit import PLAN_DIGITS, commit_shard, read_commit
 from shards.config import Config
 from shards.errors import ClipError
 from shards.index import ROW
@@ -23,6 +23,9 @@ from shards.schema import CLIP, DECISION, SAMPLE, STATUS_FAILED, STATUS_KEPT, st
 
 if TYPE_CHECKING:
     from curate.worker import Job
+
+
+CUT_CODE = "cut:"  # begins the code of a clip that was decided for and could not be cut
 
 
 class PackConfig(Config):
@@ -88,14 +91,11 @@ def bucket_name(num_frames: int, size_hw: tuple[int, int], config: PackConfig) -
 def pack_shard(
     task: ShardTask, job: "Job", run_dir: RunDir, child: MediaChild, scratch: Path, count: Callable[[str, int], None]
 ) -> dict[str, str]:
-    """Cut and verify every clip of a task, commit the shard.
+    """Cut and verify every clip of a task, commit the shard of those that could be cut.
 
     Returns:
         clip_id -> code of the clips that could not be cut exactly: they are failed, not lost.
     """
-    done = run_dir.root / "parts" / "packed" / f"{job.plan_id[:PLAN_DIGITS]}-{task.number:06d}.json"
-    if done.is_file():
-        return read_json(done)["failed"]
     failed: dict[str, str] = {}
     samples: list[dict[str, Any]] = []
     scores = score_fields(task.clips.schema)
@@ -107,7 +107,7 @@ def pack_shard(
             try:
                 result = cut_clip(child, local_path(video["uri"]), video, clip, path, job.config.cut)
             except ClipError as error:
-                failed[clip["clip_id"]] = f"cut:{error.code}"
+                failed[clip["clip_id"]] = f"{CUT_CODE}{error.code}"
                 continue
             count("encoded", result.encoded_frames)
             reason = f" ({result.fallback})" if result.fallback else ""
@@ -118,8 +118,25 @@ def pack_shard(
         if samples:
             table = pa.Table.from_pylist(samples, schema=pa.schema([*ROW, *scores]))
             commit_shard(run_dir.dataset, job.plan_id, task.number, task.bucket, table, files, scratch)
-    write_json(done, {"failed": failed, "num_samples": len(samples)})
     return failed
+
+
+def packed_path(run_dir: RunDir, plan_id: str, number: int) -> Path:
+    """Where the record of a packed task lies: what failed in it, its samples, its costs."""
+    return run_dir.root / "parts" / "packed" / f"{plan_id[:PLAN_DIGITS]}-{number:06d}.json"
+
+
+def packed_record(run_dir: RunDir, plan_id: str, number: int) -> dict[str, Any]:
+    """The record of a packed task."""
+    return read_json(packed_path(run_dir, plan_id, number))
+
+
+def is_packed(run_dir: RunDir, plan_id: str, number: int) -> bool:
+    """Whether a task is done: its record is there, and so is its shard unless no clip could be cut."""
+    if not packed_path(run_dir, plan_id, number).is_file():
+        return False
+    samples = packed_record(run_dir, plan_id, number)["num_samples"]
+    return not samples or read_commit(run_dir.dataset, plan_id, number) is not None
 
 
 def sample_row(clip: Mapping[str, Any], video: Mapping[str, Any], result: CutResult) -> dict[str, Any]:
@@ -156,7 +173,8 @@ def mark_failed(clips: pa.Table, failed: Mapping[str, str]) -> pa.Table:
     for row in rows:
         code = failed.get(row["clip_id"])
         if code:
-            row.update(status=STATUS_FAILED, drop_rule=code, error=";".join(filter(None, [row["error"], code])))
+            codes = dict.fromkeys([*(row["error"] or "").split(";"), code])
+            row.update(status=STATUS_FAILED, drop_rule=code, error=";".join(filter(None, codes)))
     for name in ("status", "drop_rule", "error"):
         index = clips.column_names.index(name)
         values: Sequence[str | None] = [row[name] for row in rows]

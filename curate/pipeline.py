@@ -73,17 +73,21 @@ class Pipeline:
         """What the rows of the models depend on besides the scan's rows; hashes weights."""
         return digest([self.scan_identity, [stage.identity() for stage in self.frame_stages]])
 
-    def require_models(self) -> None:
-        """Name every model that is required and missing, before anything runs.
+    def require_models(self, download: bool = True) -> list[str]:
+        """Look for every model before anything runs; returns a message for each optional one that is missing.
+
+        Args:
+            download: fetch hub ids that are not in the cache; false only looks.
 
         Raises:
-            ConfigError: one or more are missing.
+            ConfigError: one or more that are required are missing.
         """
         from curate.models.weights import missing_models
 
-        missing = missing_models(self.frame_stages)
+        missing = missing_models(self.frame_stages, required=True, download=download)
         if missing:
             raise ConfigError("models are missing:\n" + "\n".join(f"  {line}" for line in missing))
+        return missing_models(self.frame_stages, required=False, download=download)
 
     def steps(self) -> list[dict[str, Any]]:
         """One mapping per step: name, kind, version, columns read and added, rules that can fire after it."""

@@ -10,6 +10,7 @@ import yaml
 
 from curate.config import CurateConfig
 from curate.decide import RuleStats, decide, rule_stats
+from curate.pack import CUT_CODE, mark_failed
 from curate.pipeline import Pipeline
 from curate.rundir import RunDir
 from shards.config import apply_overrides, parse_config
@@ -57,13 +58,15 @@ def redecide(directory: Path, overrides: Sequence[str]) -> Redecision:
     data = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
     config = parse_config(CurateConfig, apply_overrides(data, overrides), "the run's config with --set")
     videos, before = (pq.read_table(run_dir.catalog(name)) for name in ("videos", "clips"))
-    rules = Pipeline.of(config).clip_rules
+    pipeline = Pipeline.of(config)
+    rules = pipeline.clip_rules
+    _same_video_rules(pipeline, Pipeline.of(parse_config(CurateConfig, data, "the run's config")))
     missing = sorted({column for rule in rules for column in rule.columns} - set(before.column_names))
     if missing:
         raise ConfigError(
             f"rules read {missing}, which the catalog does not have; run `reelmill curate run` to score them"
         )
-    after = decide(before.drop_columns(DECISION.names), videos, rules)
+    after = _still_failed(decide(before.drop_columns(DECISION.names), videos, rules), before)
     kept_before, kept_after = _kept(before), _kept(after)
     return Redecision(
         after,
@@ -72,6 +75,25 @@ def redecide(directory: Path, overrides: Sequence[str]) -> Redecision:
         sorted(kept_after - kept_before),
         sorted(kept_before - kept_after),
     )
+
+
+def _same_video_rules(now: Pipeline, then: Pipeline) -> None:
+    """A rule over key frames decides before the scan; what it stopped has no clips that could be judged again."""
+    changed = {rule.name for rule in now.video_rules} ^ {rule.name for rule in then.video_rules}
+    texts = {rule.name: rule.expression for rule in then.video_rules}
+    changed |= {rule.name for rule in now.video_rules if texts.get(rule.name, rule.expression) != rule.expression}
+    if changed:
+        raise ConfigError(
+            f"rules {sorted(changed)} read key frames, before the scan; run `reelmill curate run` with them"
+        )
+
+
+def _still_failed(after: pa.Table, before: pa.Table) -> pa.Table:
+    """Clips that could not be cut then cannot be cut now."""
+    rows = before.select(["clip_id", "drop_rule"]).to_pylist()
+    kept = _kept(after)
+    failed = {row["clip_id"]: row["drop_rule"] for row in rows if (row["drop_rule"] or "").startswith(CUT_CODE)}
+    return mark_failed(after, {clip_id: code for clip_id, code in failed.items() if clip_id in kept})
 
 
 def _kept(clips: pa.Table) -> set[str]:

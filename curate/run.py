@@ -6,7 +6,9 @@
 Running the same command again does what is missing and nothing else.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,20 +22,21 @@ from curate.dedup import mark_duplicate_videos
 from curate.ingest import expand_inputs, input_identity
 from curate.ledger import Ledger, balance, problems
 from curate.modelling import Models, part_key
-from curate.pack import ShardTask, mark_failed, plan_shards
+from curate.pack import ShardTask, mark_failed, packed_record, plan_shards
 from curate.pipeline import Pipeline
 from curate.report import write_report
 from curate.rundir import Part, RunDir, write_json, write_table, write_text
 from curate.tools import ffmpeg_builds
 from curate.worker import Job
 from shards.commit import read_commit
-from shards.errors import ConfigError
+from shards.errors import ConfigError, ContractError
 from shards.facts import machine_facts, package_versions
 from shards.ids import digest
 from shards.manifest import Manifest
 from shards.publish import publish
 
 CostsOf = Mapping[str, Any]
+log = logging.getLogger(__name__)
 
 
 class Executor(Protocol):
@@ -63,6 +66,10 @@ class Progress(Protocol):
         """Items are done."""
         ...
 
+    def close(self) -> None:
+        """Nothing more comes, whatever happened."""
+        ...
+
 
 @dataclass(frozen=True)
 class Curated:
@@ -89,21 +96,17 @@ def curate_videos(config: CurateConfig, inputs: Sequence[str], output: Path, pro
         ConfigError: bad configuration, a required model is missing, or no input.
     """
     pipeline = Pipeline.of(config)
-    pipeline.require_models()
+    for missing in pipeline.require_models():
+        log.warning("optional model is missing, its columns will be null: %s", missing)
     run_dir = RunDir(output.resolve())
     rows = expand_inputs(inputs, config.ingest)
     if not len(rows):
         raise ConfigError(
             f"inputs are {list(inputs)}, which hold 0 videos; files, folders, globs and lists are allowed"
         )
-    run_dir.clear_scratch()
-    write_text(run_dir.root / "config.yaml", config.to_yaml())
-    executor = make_executor(config)
-    try:
+    ffmpeg_builds(config.media.ffmpeg)  # one that does not run is named before the work, not after it
+    with run_dir.locked(), closing(progress), closing(make_executor(config)) as executor:
         return _curate(pipeline, rows, run_dir, executor, progress)
-    finally:
-        executor.close()
-        run_dir.clear_scratch()
 
 
 def make_executor(config: CurateConfig) -> Executor:
@@ -130,6 +133,7 @@ def _curate(pipeline: Pipeline, rows: pa.Table, run_dir: RunDir, executor: Execu
     job = Job(config, run_dir.root, plan_id)
     packed = list(_track(progress, "pack", executor.shards(job, tasks), len(tasks)))
     clips = mark_failed(clips, {key: code for item in packed for key, code in item["failed"].items()})
+    write_text(run_dir.root / "config.yaml", config.to_yaml())
     write_table(run_dir.catalog("videos"), videos)
     write_table(run_dir.catalog("clips"), clips)
     write_json(
@@ -137,20 +141,20 @@ def _curate(pipeline: Pipeline, rows: pa.Table, run_dir: RunDir, executor: Execu
         _metrics(costs, packed, videos, package_versions() | ffmpeg_builds(config.media.ffmpeg)),
     )
     stats = rule_stats(clips, pipeline.clip_rules)
-    found = problems(videos, clips, stats)
-    manifest = _publish(config, run_dir, plan_id, tasks)
+    ledger = balance(videos, clips)
+    manifest = _publish(config, run_dir, job, tasks) if ledger.balances else None
     write_report(run_dir.root)
-    return Curated(run_dir, balance(videos, clips), stats, manifest, found)
+    return Curated(run_dir, ledger, stats, manifest, problems(videos, clips, stats))
 
 
 def make_parts(rows: pa.Table, pipeline: Pipeline) -> list[Part]:
     """Cut the inputs into parts of fixed size; the name holds the key of all that the part's rows depend on."""
     size = pipeline.config.run.part_videos
     parts = []
-    for number, start in enumerate(range(0, len(rows), size)):
-        videos = rows.slice(start, size)
+    for start in range(0, len(rows), size):
+        videos = rows.take(list(range(start, min(start + size, len(rows)))))  # a slice would be sent as the whole table
         key = part_key([input_identity(row) for row in videos.to_pylist()], pipeline.scan_identity)
-        parts.append(Part(f"{number:06d}-{key}", videos))
+        parts.append(Part(key, videos))
     return parts
 
 
@@ -167,17 +171,27 @@ def gather(pipeline: Pipeline, run_dir: RunDir, parts: Sequence[Part]) -> tuple[
 
 
 def make_plan_id(pipeline: Pipeline, videos: pa.Table) -> str:
-    """Hash of inputs, resolved configuration (less where it runs), stage versions, model hashes and FFmpeg builds."""
-    inputs = sorted(zip(videos["uri"].to_pylist(), videos["sha256"].to_pylist(), strict=True), key=str)
+    """Hash of all that shards are made of: inputs and their texts, configuration, stages, weights, FFmpeg builds."""
+    names = ["uri", "sha256", "sidecar_caption", "licence"]
+    inputs = sorted((list(row.values()) for row in videos.select(names).to_pylist()), key=str)
     stages = [stage.identity() for stage in pipeline.stages]
     return digest([inputs, pipeline.config.data_config(), stages, ffmpeg_builds(pipeline.config.media.ffmpeg)])
 
 
-def _publish(config: CurateConfig, run_dir: RunDir, plan_id: str, tasks: Sequence[ShardTask]) -> Manifest | None:
-    """The next version from this plan's shards; None if no clip became a sample, which is a problem of its own."""
-    found = [read_commit(run_dir.dataset, plan_id, task.number) for task in tasks]
-    commits = [commit for commit in found if commit is not None]
-    return publish(run_dir.dataset, commits, config.data_config(), config.split) if commits else None
+def _publish(config: CurateConfig, run_dir: RunDir, job: Job, tasks: Sequence[ShardTask]) -> Manifest | None:
+    """The next version from this plan's shards; None if no clip became a sample, which is a problem of its own.
+
+    Raises:
+        ContractError: a shard that was packed is not in the dataset.
+    """
+    packed = [task for task in tasks if packed_record(run_dir, job.plan_id, task.number)["num_samples"]]
+    commits = [read_commit(run_dir.dataset, job.plan_id, task.number) for task in packed]
+    if None in commits:
+        raise ContractError(
+            f"dataset {run_dir.dataset} lacks packed shards; nothing may remove them; rerun the command"
+        )
+    found = [commit for commit in commits if commit is not None]
+    return publish(run_dir.dataset, found, config.data_config(), config.split) if found else None
 
 
 def _metrics(

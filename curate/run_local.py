@@ -4,6 +4,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.util import Finalize
 from typing import Any
 
@@ -12,6 +13,7 @@ from curate.modelling import Models
 from curate.pack import ShardTask
 from curate.rundir import Part
 from curate.worker import Job, Worker, join_costs
+from shards.errors import StoreError
 
 _worker: Worker | None = None  # one per worker process, made by the pool's initialiser
 
@@ -48,6 +50,8 @@ class LocalExecutor:
             try:
                 for future in as_completed(futures):
                     yield futures[future], future.result()
+            except BrokenProcessPool as error:
+                raise StoreError("a worker process died; its parts are not done; run the same command again") from error
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

@@ -16,6 +16,7 @@ from curate.modelling import Models
 from curate.pack import ShardTask
 from curate.rundir import Part
 from curate.worker import Job, Worker, join_costs
+from shards.errors import ConfigError
 from shards.packages import check_one_folder
 
 
@@ -26,12 +27,12 @@ class RayExecutor:
         self.config = config
         self.started = not ray.is_initialized()
         if self.started:
-            ray.init(address=config.ray_address, log_to_driver=False, configure_logging=False)
+            _connect(config.ray_address)
         ray.data.DataContext.get_current().enable_progress_bars = False
 
     def parts(self, job: Job, parts: Sequence[Part]) -> Iterator[Mapping[str, Any]]:
         """Scan every part in a pool of worker actors, model it in a pool of model actors, as one stream."""
-        workers = self._num_workers(len(parts))
+        workers = self._num_workers(len(parts), reserved_cpus=self.config.model_cpus)
         data = ray.data.from_items([{"index": index} for index in range(len(parts))], override_num_blocks=len(parts))
         known = ray.put(list(parts))
         data = data.map_batches(
@@ -56,7 +57,8 @@ class RayExecutor:
         if not tasks:
             return
         actors = [
-            _PackActor.options(num_cpus=self.config.scan_cpus).remote(job) for _ in range(self._num_workers(len(tasks)))
+            _PackActor.options(num_cpus=self.config.scan_cpus).remote(job)
+            for _ in range(self._num_workers(len(tasks), 0))
         ]
         try:
             pool = ray.util.ActorPool(actors)
@@ -70,10 +72,25 @@ class RayExecutor:
         if self.started:
             ray.shutdown()
 
-    def _num_workers(self, num_items: int) -> int:
-        cpus = int(ray.cluster_resources().get("CPU", 1))
-        fitting = max(1, int((cpus - self.config.model_cpus * self.config.model_actors) // self.config.scan_cpus))
-        return max(1, min(self.config.workers or fitting, num_items))
+    def _num_workers(self, num_items: int, reserved_cpus: float) -> int:
+        """As many as fit the cluster, at most; an actor that does not fit would wait for ever.
+
+        Raises:
+            ConfigError: not even one fits.
+        """
+        cpus = ray.cluster_resources().get("CPU", 0)
+        fitting = int((cpus - reserved_cpus) // self.config.scan_cpus)
+        if fitting < 1:
+            needed = f"run.scan_cpus {self.config.scan_cpus} and {reserved_cpus} for a model process"
+            raise ConfigError(f"cluster has {cpus} CPUs; {needed} are needed; lower run.scan_cpus or run.model_cpus")
+        return max(1, min(self.config.workers or fitting, fitting, num_items))
+
+
+def _connect(address: str) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"run.ray_address is {address}; {error}; start a cluster or use `local`") from error
 
 
 class _ScanActor:

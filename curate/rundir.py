@@ -8,6 +8,7 @@ dataset/                       what is published
 scratch/                       empty after every run
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -70,9 +71,37 @@ class RunDir:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def clear_scratch(self) -> None:
-        """Remove what a killed run left behind."""
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for one run; scratch is empty before and after it, also after a run that was killed.
+
+        Raises:
+            ConfigError: the folder cannot be made, or another run holds it.
+        """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            lock = (self.root / ".lock").open("w")
+        except OSError as error:
+            raise ConfigError(
+                f"--output is {self.root}; {error.strerror}; name a folder that can be written"
+            ) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigError(
+                    f"--output {self.root} is in use by another run; wait for it or name another"
+                ) from None
+            self._clear_scratch()
+            try:
+                yield
+            finally:
+                self._clear_scratch()
+
+    def _clear_scratch(self) -> None:
         shutil.rmtree(self.root / "scratch", ignore_errors=True)
+        for left in self.root.glob("parts/*/.*"):
+            left.unlink(missing_ok=True)
 
     def require_run(self) -> None:
         """Refuse a folder that holds no finished run.

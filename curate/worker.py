@@ -17,7 +17,7 @@ import pyarrow as pa
 from curate.config import CurateConfig
 from curate.ingest import probe_videos
 from curate.media import MediaChild
-from curate.pack import ShardTask, pack_shard
+from curate.pack import ShardTask, is_packed, pack_shard, packed_path, packed_record
 from curate.pipeline import Pipeline
 from curate.rundir import Part, RunDir, read_json, write_json, write_table
 from curate.scan import scan_video
@@ -111,12 +111,16 @@ class Worker(AbstractContextManager["Worker"]):
         return costs.as_json()
 
     def pack(self, task: ShardTask) -> Mapping[str, Any]:
-        """Cut a shard's clips and commit it; returns what did not become a sample, and the costs."""
+        """Cut a shard's clips and commit it; returns what did not become a sample, and the costs, then or now."""
+        if is_packed(self.run_dir, self.job.plan_id, task.number):
+            return packed_record(self.run_dir, self.job.plan_id, task.number)
         costs = Costs()
         failed = self._timed(
             costs, "pack", lambda: pack_shard(task, self.job, self.run_dir, self.child, self.scratch, costs.count)
         )
-        return {"failed": failed, **costs.as_json()}
+        record = {"failed": failed, "num_samples": len(task.clips) - len(failed), **costs.as_json()}
+        write_json(packed_path(self.run_dir, self.job.plan_id, task.number), record)
+        return record
 
     def _scan_one(self, row: dict[str, Any], clips: list[pa.Table], frames: list[pa.Table], costs: Costs) -> None:
         config = self.job.config
@@ -155,7 +159,11 @@ def _refuse_by_key_frames(videos: pa.Table, pipeline: Pipeline) -> list[dict[str
     rows = videos.to_pylist()
     for rule in pipeline.video_rules:
         for row, passed in zip(rows, rule.evaluate(videos).to_pylist(), strict=True):
-            if row["status"] == STATUS_OK and passed is False:
+            if row["status"] != STATUS_OK or passed:
+                continue
+            if passed is None:
+                row.update(status=STATUS_FAILED, drop_rule=rule.name, error="rule_unknown")
+            else:
                 row.update(status=STATUS_REJECTED, drop_rule=rule.name)
     return rows
 

@@ -13,7 +13,7 @@ from shards.packages import check_one_folder
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 EXTRA_OF = {
-    **dict.fromkeys(("torch", "tensorboard", "safetensors"), "train"),
+    **dict.fromkeys(("torch", "tensorboard", "tokenizers", "safetensors"), "train"),
     **dict.fromkeys(("torchvision", "transformers", "open_clip"), "models"),
 }
 
@@ -37,7 +37,6 @@ top.add_to(app)
 
 def main() -> None:
     """Run the command and end with 0 (done), 1 (a problem, named) or 2 (usage or configuration)."""
-    check_one_folder()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     sys.exit(run(sys.argv[1:]))
 
@@ -45,6 +44,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run the command with these arguments and return its exit code; errors are printed, not raised."""
     try:
+        check_one_folder()
         code = app(arguments, standalone_mode=False)
     except ConfigError as error:
         return _fail(error, EXIT_USAGE)

@@ -36,6 +36,9 @@ class LineProgress:
         if due:
             self._line(step)
 
+    def close(self) -> None:
+        """Nothing to undo."""
+
     def _line(self, step: str) -> None:
         done, total, begun, _ = self.steps[step]
         elapsed_s = time.monotonic() - begun
@@ -68,7 +71,9 @@ class BarProgress:
         self.bars.start()
 
     def advance(self, step: str, items: int = 1) -> None:
-        """Items are done; the bars end with the last one."""
+        """Items are done."""
         self.bars.advance(self.tasks[step], items)
-        if self.bars.finished:
-            self.bars.stop()
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        self.bars.stop()

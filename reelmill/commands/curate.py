@@ -20,7 +20,8 @@ def plan(config: ConfigArgument, set_: SetOption = None) -> None:
 
     pipeline = Pipeline.of(load_curate_config(config, set_ or []))
     typer.echo(pipeline.describe())
-    pipeline.require_models()
+    for missing in pipeline.require_models(download=False):
+        typer.echo(f"optional model is missing, its columns will be null: {missing}")
 
 
 @app.command(

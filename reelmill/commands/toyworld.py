@@ -15,9 +15,15 @@ def make(
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same frames.")] = 0,
 ) -> None:
     """Draw raw videos with cuts, fades, defects and duplicates, and a truth file for each."""
+    from contextlib import closing
+
+    from reelmill.progress import console_progress
     from reelmill.toyworld.make import make as make_videos
 
-    typer.echo(f"{len(make_videos(directory, videos, seed))} videos in {directory}")
+    with closing(console_progress()) as progress:
+        progress.start("draw", videos)
+        truths = make_videos(directory, videos, seed, on_video=lambda: progress.advance("draw"))
+    typer.echo(f"{len(truths)} videos in {directory}")
 
 
 @app.command(epilog="Example: reelmill toyworld captioner models/toy_captioner")

@@ -44,11 +44,20 @@ def sample(
     prompt: Annotated[list[str], typer.Option("--prompt", help="Text of a sample; may be given several times.")],
     output: Annotated[Path, typer.Option("--output", help="Folder for one .gif per prompt and a contact sheet.")],
     seed: Annotated[int, typer.Option("--seed", help="Of the first prompt; the next ones count up.")] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override the sampler, e.g. --set guidance=2."),
+    ] = None,
 ) -> None:
     """Generate videos from prompts."""
     from reelmill.samples import write_samples
-    from train.sample.generate import generate
+    from shards.config import apply_overrides, parse_config
+    from train.sample.ddim import SamplerConfig
+    from train.sample.generate import load
 
-    videos_BTHWC = generate(model, prompt, range(seed, seed + len(prompt)))
+    loaded = load(model)
+    values = apply_overrides(loaded.config.sampler.resolved(), set_ or [])
+    sampler = parse_config(SamplerConfig, values, "sampler")
+    videos_BTHWC = loaded.generate(prompt, range(seed, seed + len(prompt)), sampler)
     for path in write_samples(videos_BTHWC, prompt, output):
         typer.echo(path)
