@@ -8,7 +8,7 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.frames import clip_frames
+from curate.models.frames import clip_frames
 from curate.pipeline import Pipeline
 from curate.rundir import RunDir, read_json, write_json, write_table
 from curate.stage import SOURCE_COLUMNS
