@@ -6,19 +6,19 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from curate.aesthetic import AestheticConfig
-from curate.borders import BordersConfig
-from curate.caption import CaptionConfig
-from curate.caption_similarity import CaptionSimilarityConfig
-from curate.cut import CutConfig
-from curate.embed import EmbedConfig
-from curate.ingest import IngestConfig
-from curate.light import LightConfig
-from curate.media import MediaConfig
-from curate.motion import MotionConfig
+from curate.clips.cut import CutConfig
+from curate.inputs.ingest import IngestConfig
+from curate.media.child import MediaConfig
+from curate.models.aesthetic import AestheticConfig
+from curate.models.caption import CaptionConfig
+from curate.models.caption_similarity import CaptionSimilarityConfig
+from curate.models.embed import EmbedConfig
 from curate.pack import PackConfig
 from curate.scan import ScanConfig
-from curate.scenes import ScenesConfig
+from curate.scenes.segments import ScenesConfig
+from curate.scores.borders import BordersConfig
+from curate.scores.light import LightConfig
+from curate.scores.motion import MotionConfig
 from shards.config import Config, load_config
 from shards.splits import SplitConfig
 

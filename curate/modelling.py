@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
-from curate.frames import clip_frames
+from curate.models.frames import clip_frames
 from curate.pipeline import Pipeline
 from curate.rundir import RunDir, read_json, write_json, write_table
 from curate.stage import SOURCE_COLUMNS

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from curate.cut import CutConfig, CutResult, cut_clip
-from curate.ingest import local_path
-from curate.media import MediaChild
+from curate.clips.cut import CutConfig, CutResult, cut_clip
+from curate.inputs.ingest import local_path
+from curate.media.child import MediaChild
 from curate.rundir import RunDir, read_json
 from shards.commit import PLAN_DIGITS, commit_shard, read_commit
 from shards.config import Config

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from curate.config import CurateConfig
-from curate.dedup import ExactDuplicates
-from curate.rules import Rule, compile_rules
+from curate.decision.dedup import ExactDuplicates
+from curate.decision.rules import Rule, compile_rules
 from curate.stage import SOURCE_COLUMNS, FrameStage, SpanStage, Stage
 from shards.errors import ConfigError, ContractError
 from shards.ids import digest
@@ -147,20 +147,20 @@ class Pipeline:
 
 def span_stages(config: CurateConfig) -> list[SpanStage]:
     """Stages that score small frames, in order."""
-    from curate.borders import Borders
-    from curate.hashes import Hashes
-    from curate.light import Light
-    from curate.motion import Motion
+    from curate.scores.borders import Borders
+    from curate.scores.hashes import Hashes
+    from curate.scores.light import Light
+    from curate.scores.motion import Motion
 
     return [Motion(config.motion), Light(config.light), Borders(config.borders), Hashes()]
 
 
 def frame_stages(config: CurateConfig) -> list[FrameStage]:
     """Stages that run models on sparse frames, in order; those that the configuration leaves out are absent."""
-    from curate.aesthetic import Aesthetic
-    from curate.caption import Caption
-    from curate.caption_similarity import CaptionSimilarity
-    from curate.embed import Embed
+    from curate.models.aesthetic import Aesthetic
+    from curate.models.caption import Caption
+    from curate.models.caption_similarity import CaptionSimilarity
+    from curate.models.embed import Embed
 
     stages: list[FrameStage] = []
     if config.embed:

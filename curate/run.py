@@ -17,16 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.config import CurateConfig
-from curate.decide import RuleStats, decide, rule_stats
-from curate.dedup import mark_duplicate_videos
-from curate.ingest import expand_inputs, input_identity
-from curate.ledger import Ledger, balance, problems
+from curate.decision.decide import RuleStats, decide, rule_stats
+from curate.decision.dedup import mark_duplicate_videos
+from curate.decision.ledger import Ledger, balance, problems
+from curate.inputs.ingest import expand_inputs, input_identity
+from curate.media.tools import ffmpeg_builds
 from curate.modelling import Models, part_key
 from curate.pack import ShardTask, mark_failed, packed_record, plan_shards
 from curate.pipeline import Pipeline
-from curate.report import write_report
+from curate.report.write import write_report
 from curate.rundir import Part, RunDir, write_json, write_table, write_text
-from curate.tools import ffmpeg_builds
 from curate.worker import Job
 from shards.commit import read_commit
 from shards.errors import ConfigError, ContractError

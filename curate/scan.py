@@ -19,12 +19,12 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from curate.uris import local_path
+from curate.inputs.uris import local_path
 from shards.config import Config
 from shards.schema import time_base
 
 if TYPE_CHECKING:
-    from curate.media import MediaChild
+    from curate.media.child import MediaChild
 
 _MIN_SIDE_PX = 8
 _MAX_JPEGS_PER_CHUNK = 4096  # keeps a chunk's bytes below the 2 GiB that Arrow's binary offsets reach

@@ -15,13 +15,13 @@ import psutil
 import pyarrow as pa
 
 from curate.config import CurateConfig
-from curate.ingest import probe_videos
-from curate.media import MediaChild
+from curate.inputs.ingest import probe_videos
+from curate.media.child import MediaChild
 from curate.pack import ShardTask, is_packed, pack_shard, packed_path, packed_record
 from curate.pipeline import Pipeline
 from curate.rundir import Part, RunDir, read_json, write_json, write_table
 from curate.scan import scan_video
-from curate.scenes import find_segments
+from curate.scenes.segments import find_segments
 from curate.stage import run_span_stages
 from shards.errors import MediaError
 from shards.schema import CLIP, STATUS_FAILED, STATUS_OK, STATUS_REJECTED, VIDEO, from_rows

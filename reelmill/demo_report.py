@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from curate.report_facts import flat
-from curate.report_page import render_page
-from curate.report_text import visible
+from curate.report.facts import flat
+from curate.report.page import render_page
+from curate.report.text import visible
 from curate.rundir import write_text
 
 ORACLE_QUESTIONS = ("colour", "kind", "direction", "all")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.media import MediaChild, MediaConfig
+from curate.media.child import MediaChild, MediaConfig
 
 
 @pytest.fixture(scope="session")

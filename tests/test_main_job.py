@@ -12,7 +12,7 @@ import pytest
 
 import curate.worker
 from curate.config import CurateConfig, load_curate_config
-from curate.redecide import redecide
+from curate.decision.redecide import redecide
 from curate.run import Curated, curate_videos
 from curate.scan import Scan
 from reelmill.cli import run

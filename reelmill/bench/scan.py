@@ -22,9 +22,9 @@ from typing import Any
 
 import psutil
 
-from curate.media import MediaChild, MediaConfig
-from curate.media_open import ffmpeg_path
-from curate.tools import ffmpeg_builds
+from curate.media.child import MediaChild, MediaConfig
+from curate.media.opening import ffmpeg_path
+from curate.media.tools import ffmpeg_builds
 from reelmill.bench import Measurement
 from shards.facts import machine_facts, package_versions
 

@@ -55,7 +55,7 @@ def run(
 @app.command(epilog="Example: reelmill curate decide run --set keep.motion='flow_mag >= 0.05'")
 def decide(directory: RunArgument, set_: SetOption = None) -> None:
     """Apply the run's rules, or changed ones, to its catalog: no video is opened, nothing is written."""
-    from curate.redecide import redecide
+    from curate.decision.redecide import redecide
 
     typer.echo(redecide(directory, set_ or []).describe())
 
@@ -63,7 +63,7 @@ def decide(directory: RunArgument, set_: SetOption = None) -> None:
 @app.command(epilog="Example: reelmill curate report run")
 def report(directory: RunArgument) -> None:
     """Write the run's report again and print its path."""
-    from curate.report import write_report
+    from curate.report.write import write_report
     from curate.rundir import RunDir
 
     RunDir(directory).require_run()

@@ -11,7 +11,7 @@ from itertools import cycle
 import cv2
 import numpy as np
 
-from curate.caption_layout import tile_frames
+from curate.models.caption_layout import tile_frames
 from reelmill.toyworld.dress import brightened, dress, flashed
 from reelmill.toyworld.encode import RECIPES
 from reelmill.toyworld.plan import SHOT_DEFECTS

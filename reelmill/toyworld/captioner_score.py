@@ -11,8 +11,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from curate.caption_layout import tile_frames
 from curate.models.blip2 import Blip2Captioner
+from curate.models.caption_layout import tile_frames
 from curate.models.runtime import Runtime
 from curate.models.weights import Weights
 from reelmill.toyworld.captioner_clips import LAYOUT, TILE_PX, jpeg_worn

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import av
 
-from curate.timeline import exact_time_base, read_timeline
+from curate.media.timeline import exact_time_base, read_timeline
 from tests.curate.videos import ffmpeg
 
 NUM_FRAMES = 100

@@ -2,7 +2,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate.cut import CutConfig
+from curate.clips.cut import CutConfig
 from curate.pack import PackConfig, bucket_name, mark_failed, plan_shards, score_fields
 from shards.schema import CLIP, DECISION, VIDEO, column, from_rows, strings
 

@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from curate.ingest import IngestConfig, expand_inputs, probe_videos
-from curate.media import MediaChild
+from curate.inputs.ingest import IngestConfig, expand_inputs, probe_videos
+from curate.media.child import MediaChild
 from curate.scan import ModelFramesConfig, ScanConfig, ScanResult, model_size, scan_video, small_size
 from shards.errors import MediaError
 from tests.curate.videos import ffmpeg, ffmpeg_pts, grey_levels, moving_square, write_video

@@ -5,11 +5,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from curate.borders import Borders, BordersConfig
-from curate.hashes import Hashes
-from curate.light import Light, LightConfig
-from curate.motion import Motion, MotionConfig
-from curate.scenes import ScenesConfig, find_segments
+from curate.scenes.segments import ScenesConfig, find_segments
+from curate.scores.borders import Borders, BordersConfig
+from curate.scores.hashes import Hashes
+from curate.scores.light import Light, LightConfig
+from curate.scores.motion import Motion, MotionConfig
 from curate.stage import Clip, ClipFrames, FrameStage, SpanStage, run_span_stages
 from shards.errors import ClipError, ClipTooShort, ContractError
 from shards.schema import CLIP, column

@@ -18,7 +18,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from curate.embed import Embed, EmbedConfig
+from curate.models.embed import Embed, EmbedConfig
 from curate.models.openclip import OpenClip, load_open_clip
 from curate.models.weights import resolve
 from shards.config import parse_config

@@ -10,7 +10,7 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
-from curate.media_open import ffmpeg_path
+from curate.media.opening import ffmpeg_path
 
 
 def moving_square(num_frames: int, width: int = 160, height: int = 96, step_px: int = 4) -> np.ndarray:

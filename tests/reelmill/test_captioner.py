@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.caption import Caption, CaptionConfig
+from curate.models.caption import Caption, CaptionConfig
 from curate.models.weights import ModelRef
 from reelmill.toyworld.captioner import CaptionerConfig, score_captioner, train_captioner
 from reelmill.toyworld.captioner_clips import captioned_pictures, sample_times

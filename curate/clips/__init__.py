@@ -1,0 +1,1 @@
+"""A kept span to an exact clip file: packets copied or frames encoded, and the result decoded once more."""

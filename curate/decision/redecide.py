@@ -1,0 +1,113 @@
+"""Rules applied late: what a finished run's catalog says under the same or other rules, without opening a video."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from curate.config import CurateConfig
+from curate.decision.decide import RuleStats, decide, rule_stats
+from curate.pack import CUT_CODE, mark_failed
+from curate.pipeline import Pipeline
+from curate.rundir import RunDir
+from shards.config import apply_overrides, parse_config
+from shards.errors import ConfigError
+from shards.schema import DECISION, SEGMENT_CLIP, STATUS_KEPT, strings, time_base
+
+
+@dataclass(frozen=True)
+class Redecision:
+    """Decisions before and after, side by side.
+
+    Attributes:
+        clips: the catalog with the new decision columns.
+        gained, lost: ids of clips that are kept only now, and only before.
+    """
+
+    clips: pa.Table
+    rules: Sequence[RuleStats]
+    kept_before: int
+    gained: Sequence[str]
+    lost: Sequence[str]
+
+    def describe(self) -> str:
+        """The funnel per rule and what a rerun would change, as text."""
+        kept = self.kept_before + len(self.gained) - len(self.lost)
+        lines = [f"{'rule':<24} {'seen':>8} {'removed':>8} {'seconds':>10} {'alone':>8}"]
+        lines += [
+            f"{rule.name:<24} {rule.seen:>8} {rule.removed:>8} {float(rule.removed_s):>10.1f} {rule.removed_alone:>8}"
+            for rule in self.rules
+        ]
+        total, kept_s = _num_candidates(self.clips), _kept_s(self.clips)
+        lines.append(f"kept {kept} of {total} clips, {kept_s:.1f} s; before {self.kept_before}")
+        lines.append(f"gained {len(self.gained)}, lost {len(self.lost)}; publish by `curate run` with the same --set")
+        return "\n".join(lines)
+
+
+def redecide(directory: Path, overrides: Sequence[str]) -> Redecision:
+    """Apply the run's rules with overrides to its catalog.
+
+    Raises:
+        ConfigError: no finished run, or a rule reads a column that the catalog does not have.
+    """
+    run_dir = RunDir(directory)
+    run_dir.require_run()
+    data = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
+    config = parse_config(CurateConfig, apply_overrides(data, overrides), "the run's config with --set")
+    videos, before = (pq.read_table(run_dir.catalog(name)) for name in ("videos", "clips"))
+    pipeline = Pipeline.of(config)
+    rules = pipeline.clip_rules
+    _same_video_rules(pipeline, Pipeline.of(parse_config(CurateConfig, data, "the run's config")))
+    missing = sorted({column for rule in rules for column in rule.columns} - set(before.column_names))
+    if missing:
+        raise ConfigError(
+            f"rules read {missing}, which the catalog does not have; run `reelmill curate run` to score them"
+        )
+    after = _still_failed(decide(before.drop_columns(DECISION.names), videos, rules), before)
+    kept_before, kept_after = _kept(before), _kept(after)
+    return Redecision(
+        after,
+        rule_stats(after, rules),
+        len(kept_before),
+        sorted(kept_after - kept_before),
+        sorted(kept_before - kept_after),
+    )
+
+
+def _same_video_rules(now: Pipeline, then: Pipeline) -> None:
+    """A rule over key frames decides before the scan; what it stopped has no clips that could be judged again."""
+    changed = {rule.name for rule in now.video_rules} ^ {rule.name for rule in then.video_rules}
+    texts = {rule.name: rule.expression for rule in then.video_rules}
+    changed |= {rule.name for rule in now.video_rules if texts.get(rule.name, rule.expression) != rule.expression}
+    if changed:
+        raise ConfigError(
+            f"rules {sorted(changed)} read key frames, before the scan; run `reelmill curate run` with them"
+        )
+
+
+def _still_failed(after: pa.Table, before: pa.Table) -> pa.Table:
+    """Clips that could not be cut then cannot be cut now."""
+    rows = before.select(["clip_id", "drop_rule"]).to_pylist()
+    kept = _kept(after)
+    failed = {row["clip_id"]: row["drop_rule"] for row in rows if (row["drop_rule"] or "").startswith(CUT_CODE)}
+    return mark_failed(after, {clip_id: code for clip_id, code in failed.items() if clip_id in kept})
+
+
+def _kept(clips: pa.Table) -> set[str]:
+    pairs = zip(strings(clips, "clip_id"), strings(clips, "status"), strict=True)
+    return {clip_id for clip_id, status in pairs if status == STATUS_KEPT}
+
+
+def _num_candidates(clips: pa.Table) -> int:
+    return clips["segment"].to_pylist().count(SEGMENT_CLIP)
+
+
+def _kept_s(clips: pa.Table) -> float:
+    columns = ["status", "start_pts", "end_pts", "time_base_num", "time_base_den"]
+    rows = clips.select(columns).to_pylist()
+    return float(
+        sum((row["end_pts"] - row["start_pts"]) * time_base(row) for row in rows if row["status"] == STATUS_KEPT)
+    )

@@ -1,0 +1,1 @@
+"""Scores of a clip's small frames: pure functions of arrays, each beside its stage."""
