@@ -14,12 +14,15 @@ import curate.worker
 from curate.config import CurateConfig, load_curate_config
 from curate.decision.redecide import redecide
 from curate.run import Curated, curate_videos
+from curate.rundir import RunDir, read_json
 from curate.scan import Scan
 from reelmill.cli import run
 from reelmill.progress import LineProgress
 from reelmill.realclips import fetch_real_clips
 from reelmill.toyworld import truth
 from reelmill.toyworld.make import make
+from shards.errors import ConfigError
+from shards.reader import open_dataset
 from shards.verify import verify
 
 TOY_RULES = (
@@ -204,6 +207,51 @@ def test_real_clips_become_exact_clips_with_their_own_captions_or_none(real_inpu
     kept = [row for row in catalog(result, "clips") if row["status"] == "kept"]
     assert {row["caption"] for row in kept} == {None, "people ride bikes past a row of trees"}
     assert all("caption:no_captioner" in row["error"] for row in kept if row["caption"] is None)
+
+
+def test_another_sidecar_caption_makes_another_shard(real_inputs: list[str], tmp_path: Path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copyfile(Path(real_inputs[0]) / "bikes.mp4", folder / "bikes.mp4")
+    config = load_curate_config("curate/scan_only", ["run.workers=1"])
+    for text in ("first words", "second words"):
+        (folder / "bikes.txt").write_text(text, encoding="utf-8")
+        curate_videos(config, [str(folder)], tmp_path / "run", LineProgress())
+        dataset = open_dataset(tmp_path / "run" / "dataset")
+        assert {dataset.read(number)["txt"] for number in range(len(dataset))} == {text.encode()}
+
+
+def test_a_dataset_that_was_removed_is_packed_again_and_costs_stay(one_video: str, tmp_path: Path):
+    config = toy_config("run.workers=1")
+    first = curate_videos(config, [one_video], tmp_path, LineProgress())
+    before, frames = data_files(tmp_path), read_json(tmp_path / "metrics.json")["frames"]
+    again = curate_videos(config, [one_video], tmp_path, LineProgress())
+    assert read_json(tmp_path / "metrics.json")["frames"] == frames
+    shutil.rmtree(again.run_dir.dataset)
+    curate_videos(config, [one_video], tmp_path, LineProgress())
+    assert data_files(tmp_path) == before
+    assert first.problems == []
+
+
+def test_a_folder_in_use_and_one_that_cannot_be_made_are_refused(one_video: str, tmp_path: Path):
+    config = toy_config("run.workers=1")
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="name a folder that can be written"):
+        curate_videos(config, [one_video], tmp_path / "file", LineProgress())
+    with RunDir(tmp_path / "run").locked(), pytest.raises(ConfigError, match="in use by another run"):
+        curate_videos(config, [one_video], tmp_path / "run", LineProgress())
+
+
+def test_a_rule_over_key_frames_stops_a_video_before_its_scan_and_cannot_be_tried_late(
+    one_video: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(curate.worker, "scan_video", lambda *_: pytest.fail("the video was scanned"))
+    config = toy_config("run.workers=1", "keep.bright=key_luma_mean >= 250")
+    result = curate_videos(config, [one_video], tmp_path, LineProgress())
+    assert [row["drop_rule"] for row in catalog(result, "videos")] == ["bright"]
+    assert result.ledger.balances
+    with pytest.raises(ConfigError, match="read key frames"):
+        redecide(tmp_path, ["keep.bright=key_luma_mean >= 10"])
 
 
 @pytest.fixture(autouse=True, scope="session")
