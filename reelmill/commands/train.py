@@ -1,5 +1,6 @@
 """`reelmill train …`: published shards to a latent video diffusion model."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -35,7 +36,8 @@ def fit(
     from train.trainer import fit as fit_model
 
     result = fit_model(load_config(TrainConfig, config, set_ or []), output)
-    typer.echo(f"checkpoint {result.checkpoint}  step {result.step}")
+    if os.environ.get("RANK", "0") == "0":  # of torchrun's ranks one speaks
+        typer.echo(f"checkpoint {result.checkpoint}  step {result.step}")
 
 
 @app.command(epilog="Example: reelmill train sample model --prompt 'a red circle moves left' --output samples")
