@@ -9,6 +9,7 @@ import json
 import resource
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from curate.media.opening import OpenRules, error_code, set_open_rules
@@ -85,6 +86,10 @@ def _all_cpu_s() -> float:
 
 
 def _max_rss_bytes() -> int:
+    """Peak of this program alone: ru_maxrss also remembers the process that it was forked from."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

@@ -28,8 +28,11 @@ def test_scratch_is_gone_after_use_and_what_a_killed_run_left_is_cleared(tmp_pat
         (folder / "frames").write_bytes(b"1")
     assert not folder.exists()
     (tmp_path / "scratch" / "left").mkdir(parents=True)
-    run_dir.clear_scratch()
-    assert not (tmp_path / "scratch").exists()
+    (tmp_path / "parts" / "clips").mkdir(parents=True)
+    (tmp_path / "parts" / "clips" / ".half.parquet").touch()
+    with run_dir.locked():
+        assert not (tmp_path / "scratch").exists()
+        assert list((tmp_path / "parts" / "clips").iterdir()) == []
 
 
 def test_a_folder_without_a_catalog_is_no_run(tmp_path: Path):
