@@ -207,7 +207,6 @@ def _train(config: DemoConfig, dataset: Path, model: Path) -> FitResult:
         f"data.uri={dataset}",
         f"seed={config.seed}",
         f"budget.seconds={config.model_s}",
-        "num_threads=null",
         f"budget.steps={config.model_steps}",
     ]
     return fit(load_config(TrainConfig, "train/toyworld", overrides), model)
