@@ -42,7 +42,7 @@ def decode_clip(
         # Pictures that lead an open group are lost by a seek to its key frame; from the start they are there.
         for first in (wanted_T[0], None):
             for frame in _frames(mp4, first, wanted_T[-1]):
-                if frame.pts in wanted and frame.pts not in shown:
+                if frame.pts is not None and frame.pts in wanted and frame.pts not in shown:
                     shown[frame.pts], last = pictures.yuv(frame), frame
             if len(shown) == len(wanted):
                 break

@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -33,7 +33,7 @@ def draw_mp4(
     sink = io.BytesIO()
     with av.open(sink, "w", format="mp4") as container:
         options = {"g": str(gop), **(X264 if codec == "libx264" else X265_OPEN)}
-        stream = container.add_stream(codec, rate=rate, options=options)
+        stream = cast(av.VideoStream, container.add_stream(codec, rate=rate, options=options))
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         for number in range(num_frames):
             grey_HW = np.full((height * 3 // 2, width), 128, np.uint8)
