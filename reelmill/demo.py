@@ -27,7 +27,7 @@ from curate.rundir import read_json, write_json, write_text
 from reelmill.contact_sheet import contact_sheet
 from reelmill.demo_report import write_demo_report
 from reelmill.oracle_exam import Exam, Sample, chance, sit_exam
-from reelmill.progress import console_progress
+from reelmill.progress import console_progress, stepping, training_progress
 from reelmill.realclips import fetch_real_clips
 from reelmill.samples import write_gif
 from reelmill.toyworld.captioner import CaptionerConfig, train_captioner
@@ -71,7 +71,7 @@ class DemoConfig(Config):
     raw_videos: int = Field(default=64, ge=2, description="Toy-world raw videos.")
     captioner_steps: int = Field(default=1500, ge=1, description="Training steps of the captioner.")
     captioner_clips: int = Field(default=300, ge=1, description="Unseen clips that the captioner is scored on.")
-    model_steps: int = Field(default=1700, ge=1, description="Training steps of the text-to-video model, at most.")
+    model_steps: int = Field(default=900, ge=1, description="Training steps of the text-to-video model, at most.")
     model_s: float = Field(default=610, gt=0, description="Training time of the text-to-video model, at most.")
     samples_per_prompt: int = Field(default=3, ge=1, description="Samples of each held-out prompt.")
     seen_prompts: int = Field(default=36, ge=1, description="Prompts of seen combinations, sampled once each.")
@@ -184,7 +184,9 @@ def _draw_and_train_captioner(config: DemoConfig, output: Path) -> dict[str, Any
 
 
 def _make_captioner(config: DemoConfig, folder: Path) -> dict[str, Any]:
-    train_captioner(folder, CaptionerConfig(seed=config.seed, num_steps=config.captioner_steps))
+    captioner = CaptionerConfig(seed=config.seed, num_steps=config.captioner_steps)
+    with stepping("captioner", captioner.num_steps) as on_step:
+        train_captioner(folder, captioner, on_step)
     return dict(score_captioner(folder, config.captioner_clips))
 
 
@@ -198,7 +200,7 @@ def _curate_real(output: Path) -> Curated:
     folder = os.environ.get("REELMILL_REAL_VIDEOS")
     captioner = os.environ.get("REELMILL_CAPTIONER")
     overrides = [f"caption.model.path={captioner}"] if captioner else []
-    config = load_curate_config("curate/scan_only", overrides)
+    config = load_curate_config("curate/demo_real", overrides)
     return curate_videos(config, [*inputs, *([folder] if folder else [])], output, console_progress())
 
 
@@ -209,7 +211,8 @@ def _train(config: DemoConfig, dataset: Path, model: Path) -> FitResult:
         f"budget.seconds={config.model_s}",
         f"budget.steps={config.model_steps}",
     ]
-    return fit(load_config(TrainConfig, "train/toyworld", overrides), model)
+    with training_progress() as on_report:
+        return fit(load_config(TrainConfig, "train/toyworld", overrides), model, on_report=on_report)
 
 
 def _captioner_numbers(score: Mapping[str, float]) -> dict[str, float]:

@@ -1,10 +1,16 @@
 """Progress for people: bars with rates and remaining time on a terminal, plain lines elsewhere."""
 
+import logging
 import sys
 import time
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
 
 from curate.run import Progress
+
+if TYPE_CHECKING:
+    from train.metrics import StepReport
 
 LINE_INTERVAL_S = 10.0
 
@@ -77,3 +83,41 @@ class BarProgress:
     def close(self) -> None:
         """Give the terminal back."""
         self.bars.stop()
+
+
+@contextmanager
+def stepping(name: str, num_steps: int) -> Iterator[Callable[[int, float], None]]:
+    """What a small training run calls after each step, with the step's number and its loss."""
+    with closing(console_progress()) as progress:
+        progress.start(name, num_steps)
+        yield lambda step, loss: progress.advance(name)
+
+
+@contextmanager
+def training_progress() -> Iterator["Callable[[StepReport], None] | None"]:
+    """What a training run calls with its reports: on a terminal a bar in place of the trainer's lines, else nothing."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
+
+    numbers = TextColumn("step {task.fields[step]}  loss {task.fields[loss]}  {task.fields[clips_per_s]:.1f} clips/s")
+    columns = (TextColumn("train   "), BarColumn(), TaskProgressColumn(), numbers, TimeRemainingColumn())
+    lines = logging.getLogger("train.trainer")
+    level = lines.level
+    lines.setLevel(logging.WARNING)
+    try:
+        with Bars(*columns, console=Console(stderr=True)) as bars:
+            task = bars.add_task("train", total=1.0, step=0, loss="-", clips_per_s=0.0)
+
+            def show(report: "StepReport") -> None:
+                loss = "skipped" if report.loss is None else f"{report.loss:.4f}"
+                bars.update(
+                    task, completed=report.progress, step=report.step, loss=loss, clips_per_s=report.clips_per_s
+                )
+
+            yield show
+    finally:
+        lines.setLevel(level)

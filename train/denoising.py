@@ -56,7 +56,8 @@ class DenoisingStep:
         """One step after `step` finished ones."""
         example = self.example(clips)
         loss, by_level = self._loss(example)
-        self.engine.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.engine.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.engine.parameters.values(), self.config.optim.clip_norm)
         norm = full(norm)
@@ -93,7 +94,8 @@ class DenoisingStep:
         return losses_BT.mean(), by_level
 
     def _update(self, step: int, learning_rate: float) -> None:
-        for group in self.engine.optimizer.param_groups:
-            group["lr"] = learning_rate
-        self.engine.optimizer.step()
+        for optimizer in self.engine.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            optimizer.step()
         self.engine.ema.update(step + 1)

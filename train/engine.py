@@ -1,4 +1,4 @@
-"""All that a checkpoint must give back: codec, scale, vocabulary, network, average, optimiser."""
+"""All that a checkpoint must give back: codec, scale, vocabulary, network, average, optimisers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from train.models.codec import build_codec, latent_shape
 from train.models.codec_transform import TransformCodec
 from train.models.denoiser import VideoDenoiser
 from train.models.text import Vocabulary
-from train.optim import build_optimizer, load_optimizer, optimizer_tensors
+from train.optim import build_optimizers, load_optimizers, optimizer_tensors
 from train.parallel import World, full, like, shard
 from train.parameters import choose
 
@@ -43,7 +43,7 @@ class Engine:
         choose(config.parameters, network)
         self.network = shard(network, world)
         self.parameters = {name: value for name, value in self.network.named_parameters() if value.requires_grad}
-        self.optimizer = build_optimizer(config.optim, self.parameters)
+        self.optimizers = build_optimizers(config.optim, self.parameters, VideoDenoiser.EDGES)
         self.ema = Ema(config.ema, self.parameters)
 
     def save(self, root: Path, step: int, record: Mapping[str, Any]) -> Path | None:
@@ -52,7 +52,7 @@ class Engine:
         groups = {
             "model": weights,
             "ema": {name: full(value) for name, value in self.ema.averages.items()},
-            "optim": optimizer_tensors(self.optimizer, self.parameters),
+            "optim": optimizer_tensors(self.optimizers, self.parameters),
             **frozen_tensors(self.frozen),
         }
         if not self.world.is_first:
@@ -66,7 +66,7 @@ class Engine:
         for target, name in ((dict(self.network.named_parameters()), "model"), (self.ema.averages, "ema")):
             for key, value in checkpoint.read_tensors(folder, name).items():
                 target[key].copy_(like(value, target[key]))
-        load_optimizer(self.optimizer, self.parameters, checkpoint.read_tensors(folder, "optim"))
+        load_optimizers(self.optimizers, self.parameters, checkpoint.read_tensors(folder, "optim"))
 
 
 def build_denoiser(config: TrainConfig, frozen: Frozen) -> VideoDenoiser:

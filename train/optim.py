@@ -1,18 +1,26 @@
-"""AdamW, its learning rate over the budget, and its state by parameter name."""
+"""Optimisers of a network, their learning rate over the budget, and their state by parameter name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from shards.config import Config
+from train.muon import Muon
 from train.parallel import full, like
 
 
 class OptimConfig(Config):
     """Optimiser."""
 
+    hidden: Literal["adamw", "muon"] = Field(
+        default="adamw",
+        description="Rule of hidden matrices and kernels; all else is AdamW's. muon: a quarter more time per step, "
+        "about half the steps.",
+    )
+    momentum: float = Field(default=0.95, ge=0, lt=1, description="Decay of Muon's momentum.")
     learning_rate: float = Field(default=2e-3, gt=0, description="Peak learning rate.")
     beta1: float = Field(default=0.9, ge=0, lt=1, description="Decay of the first moment.")
     beta2: float = Field(default=0.99, ge=0, lt=1, description="Decay of the second moment.")
@@ -54,31 +62,52 @@ def learning_rate(config: OptimConfig, step: int, progress: float) -> float:
     return config.learning_rate * min(warm, cool)
 
 
-def build_optimizer(config: OptimConfig, parameters: Mapping[str, Tensor]) -> torch.optim.AdamW:
-    """AdamW over named parameters; its rate is set before each step."""
-    return torch.optim.AdamW(
-        list(parameters.values()),
-        lr=config.learning_rate,
-        betas=(config.beta1, config.beta2),
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
+def build_optimizers(
+    config: OptimConfig, parameters: Mapping[str, Tensor], edges: Sequence[str]
+) -> list[torch.optim.Optimizer]:
+    """The optimisers of named parameters; their rate is set before each step.
+
+    Args:
+        config: which rules.
+        parameters: what trains.
+        edges: prefixes of the names of embeddings, first and last layers, which are never Muon's.
+    """
+    hidden = {
+        name: value
+        for name, value in parameters.items()
+        if config.hidden == "muon" and value.ndim >= 2 and not name.startswith(tuple(edges))
+    }
+    others = [value for name, value in parameters.items() if name not in hidden]
+    optimizers: list[torch.optim.Optimizer] = []
+    if hidden:
+        optimizers.append(Muon(hidden.values(), config.learning_rate, config.momentum, config.weight_decay))
+    if others:
+        betas = (config.beta1, config.beta2)
+        optimizers.append(
+            torch.optim.AdamW(others, config.learning_rate, betas, weight_decay=config.weight_decay, fused=True)
+        )
+    return optimizers
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The optimiser's state as whole tensors named `<state>/<parameter>`; every rank must call it."""
+def optimizer_tensors(
+    optimizers: Sequence[torch.optim.Optimizer], parameters: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The optimisers' state as whole tensors named `<state>/<parameter>`; every rank must call it."""
     return {
         f"{kind}/{name}": full(value)
         for name, parameter in parameters.items()
-        for kind, value in optimizer.state[parameter].items()
+        for optimizer in optimizers
+        for kind, value in optimizer.state.get(parameter, {}).items()
     }
 
 
-def load_optimizer(
-    optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
+def load_optimizers(
+    optimizers: Sequence[torch.optim.Optimizer], parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
 ) -> None:
     """Inverse of `optimizer_tensors`, onto parameters that may be sharded otherwise."""
+    owners = {id(p): optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
     for name, tensor in tensors.items():
         kind, _, parameter_name = name.partition("/")
         parameter = parameters[parameter_name]
-        optimizer.state[parameter][kind] = tensor.clone() if kind == "step" else like(tensor, parameter)
+        value = tensor if kind == "step" else like(tensor, parameter)
+        owners[id(parameter)].state[parameter][kind] = value.clone()

@@ -44,17 +44,21 @@ def shard(model: nn.Module, world: World) -> nn.Module:
     return model
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """The whole of a possibly sharded tensor, on its device; every rank must call it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
 def full(tensor: Tensor) -> Tensor:
     """The whole of a possibly sharded tensor, on the CPU; every rank must call it."""
-    whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-    return whole.detach().cpu()
+    return whole(tensor).detach().cpu()
 
 
-def like(whole: Tensor, reference: Tensor) -> Tensor:
-    """A whole tensor laid out as the reference: sharded alike, or on its device."""
+def like(values: Tensor, reference: Tensor) -> Tensor:
+    """A whole tensor laid out as the reference: sharded alike, or on its device; may be the tensor itself."""
     if isinstance(reference, DTensor):
-        return distribute_tensor(whole.to(reference.device), reference.device_mesh, reference.placements)
-    return whole.to(reference.device, copy=True)
+        return distribute_tensor(values.to(reference.device), reference.device_mesh, reference.placements)
+    return values.to(reference.device)
 
 
 def mean_over_ranks(values: Tensor, world: World) -> Tensor:

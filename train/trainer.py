@@ -210,7 +210,8 @@ class _Run:
                 self.on_report(report)
         last = reports[-1]
         loss = "skipped" if last.loss is None else f"loss {last.loss:.4f}"
-        log.info("step %d: %s, %.1f clips/s, %.0f %%", last.step, loss, last.clips_per_s, 100 * last.progress)
+        left_s = self.elapsed_s * (1 - last.progress) / last.progress if last.progress else 0.0
+        log.info("step %d: %s, %.1f clips/s, %.0f s left", last.step, loss, last.clips_per_s, left_s)
 
     def _save(self) -> None:
         self._report()  # metrics never lag behind a checkpoint

@@ -34,9 +34,12 @@ def captioner(
     clips: Annotated[int, typer.Option("--clips", help="Unseen clips that it is scored on.", min=1)] = 300,
 ) -> None:
     """Train the toy captioner, a small BLIP-2, and print what it names right on unseen clips."""
-    from reelmill.toyworld.captioner import CaptionerConfig, score_captioner, train_captioner
+    from reelmill.progress import stepping
+    from reelmill.toyworld.captioner import CaptionerConfig, train_captioner
+    from reelmill.toyworld.captioner_score import score_captioner
 
     config = CaptionerConfig(seed=seed) if steps is None else CaptionerConfig(seed=seed, num_steps=steps)
-    train_captioner(directory, config)
+    with stepping("captioner", config.num_steps) as on_step:
+        train_captioner(directory, config, on_step)
     scores = score_captioner(directory, clips)
     typer.echo("  ".join(f"{name} {value}" for name, value in scores.items()))

@@ -31,11 +31,13 @@ def fit(
     set_: SetOption = None,
 ) -> None:
     """Train, from the newest complete checkpoint if there is one."""
+    from reelmill.progress import training_progress
     from shards.config import load_config
     from train.config import TrainConfig
     from train.trainer import fit as fit_model
 
-    result = fit_model(load_config(TrainConfig, config, set_ or []), output)
+    with training_progress() as on_report:
+        result = fit_model(load_config(TrainConfig, config, set_ or []), output, on_report=on_report)
     if os.environ.get("RANK", "0") == "0":  # of torchrun's ranks one speaks
         typer.echo(f"checkpoint {result.checkpoint}  step {result.step}")
 

@@ -4,7 +4,7 @@ import torch
 from shards.config import parse_config
 from shards.errors import ConfigError
 from train.ema import Ema, EmaConfig, ema_decay
-from train.optim import BudgetConfig, OptimConfig, build_optimizer, learning_rate, load_optimizer, optimizer_tensors
+from train.optim import BudgetConfig, OptimConfig, build_optimizers, learning_rate, load_optimizers, optimizer_tensors
 from train.parameters import ParametersConfig, choose, trained_names
 
 OPTIM = OptimConfig(learning_rate=1.0, warmup_steps=4, decay_share=0.5)
@@ -51,21 +51,34 @@ def test_the_ramp_begins_with_a_short_memory():
     assert ema_decay(config, 100_000) == 0.99
 
 
-def test_optimiser_state_survives_a_round_trip():
-    def run(optimizer, weight, steps):
+@pytest.mark.parametrize("hidden", ["adamw", "muon"])
+def test_optimiser_state_survives_a_round_trip(hidden):
+    def run(optimizers, weights, steps):
         for _ in range(steps):
-            weight.grad = weight.detach() * 2 + 1
-            optimizer.step()
+            for optimizer in optimizers:
+                for weight in weights.values():
+                    weight.grad = weight.detach() * 2 + 1
+                optimizer.step()
 
-    weight = torch.nn.Parameter(torch.ones(3))
-    optimizer = build_optimizer(OPTIM, {"w": weight})
-    run(optimizer, weight, 2)
-    twin = torch.nn.Parameter(weight.detach().clone())
-    other = build_optimizer(OPTIM, {"w": twin})
-    load_optimizer(other, {"w": twin}, optimizer_tensors(optimizer, {"w": weight}))
-    run(optimizer, weight, 3)
-    run(other, twin, 3)
-    assert torch.equal(weight, twin)
+    config = OPTIM.model_copy(update={"hidden": hidden})
+    weights = {"bias": torch.nn.Parameter(torch.ones(3)), "matrix": torch.nn.Parameter(torch.eye(3))}
+    optimizers = build_optimizers(config, weights, ())
+    run(optimizers, weights, 2)
+    twins = {name: torch.nn.Parameter(weight.detach().clone()) for name, weight in weights.items()}
+    others = build_optimizers(config, twins, ())
+    load_optimizers(others, twins, optimizer_tensors(optimizers, weights))
+    run(optimizers, weights, 3)
+    run(others, twins, 3)
+    assert all(torch.equal(weights[name], twins[name]) for name in weights)
+
+
+def test_muon_takes_hidden_matrices_and_leaves_edges_and_vectors_to_adamw():
+    shapes = {"text.words.weight": (9, 4), "site.conv.weight": (4, 4, 3, 3), "site.conv.bias": (4,)}
+    weights = {name: torch.nn.Parameter(torch.zeros(shape)) for name, shape in shapes.items()}
+    muon, adamw = build_optimizers(OptimConfig(hidden="muon"), weights, ("text.words",))
+    assert [len(group["params"]) for group in muon.param_groups] == [1]
+    assert muon.param_groups[0]["params"][0] is weights["site.conv.weight"]
+    assert len(adamw.param_groups[0]["params"]) == 2
 
 
 def test_patterns_choose_what_trains():

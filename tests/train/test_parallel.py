@@ -41,13 +41,13 @@ def losses(folder: Path) -> list[float | None]:
 
 @pytest.mark.torchrun
 def test_two_ranks_lose_what_one_rank_loses_and_each_resumes_the_other(tiny, squares, tmp_path):
-    config = tiny("budget.steps=4")
+    config = tiny("budget.steps=4", "optim.hidden=muon")
     fit(config, tmp_path / "one", source=squares)
     path = tmp_path / "config.yaml"
     path.write_text(config.to_yaml())
     torchrun(tmp_path, path, tmp_path / "two")
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
-    more = tiny("budget.steps=6")
+    more = tiny("budget.steps=6", "optim.hidden=muon")
     fit(more, tmp_path / "two", source=squares)  # two ranks wrote, one goes on
     path.write_text(more.to_yaml())
     torchrun(tmp_path, path, tmp_path / "one")  # one rank wrote, two go on

@@ -14,6 +14,8 @@ from train.models.unet import Conditioning, UNet, UNetConfig
 class VideoDenoiser(nn.Module):
     """Text encoder, conditioning and trunk in one module, so that one `forward` is all that parallelism has to wrap."""
 
+    EDGES = ("text.words", "text.place", "trunk.enter", "trunk.leave")  # where data comes in and goes out
+
     def __init__(
         self,
         trunk: UNetConfig,
