@@ -3,6 +3,7 @@
 import yaml
 
 from shards.manifest import Manifest
+from shards.schema import members_of
 
 _SIZES = [
     (1_000, "n<1K"),
@@ -15,7 +16,7 @@ _SIZES = [
 
 def dataset_card(manifest: Manifest) -> str:
     """The card of a version."""
-    return f"---\n{_front_matter(manifest)}---\n\n{_summary(manifest)}\n{_reading()}\n{_columns(manifest)}"
+    return f"---\n{_front_matter(manifest)}---\n\n{_summary(manifest)}\n{_reading(manifest)}\n{_columns(manifest)}"
 
 
 def _front_matter(manifest: Manifest) -> str:
@@ -49,10 +50,11 @@ def _summary(manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
-def _reading() -> str:
-    return """## Reading
+def _reading(manifest: Manifest) -> str:
+    members = ", ".join(f"`<key>.{suffix}`" for suffix in members_of([column.name for column in manifest.columns]))
+    return f"""## Reading
 
-The tars are plain WebDataset: `<key>.json`, `<key>.mp4`, `<key>.txt` for every clip. Splits are a decision of the
+The tars are plain WebDataset: {members} for every clip. Splits are a decision of the
 version, not of the tars: they stand in the column `split` of the plan index that the manifest names.
 
 ```python

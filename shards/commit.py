@@ -69,7 +69,8 @@ def commit_shard(
         shard_no: number of the shard in the plan.
         bucket: folder below shards/ and index/.
         rows: one row per sample, columns of `index.ROW` and any score columns.
-        members: for each row what goes into the tar beside .json and .txt, which are made of the row: {"mp4": path}.
+        members: for each row what goes into the tar beside .json and .txt, which are made of the row: {"mp4": path},
+            {"latent.npy": bytes}, …; the same members for all.
         scratch: existing folder for the tar while it is built; best on the dataset's disk.
 
     Raises:

@@ -7,20 +7,26 @@ columns in the order in which curation made them, each with its unit and meaning
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shards.errors import ContractError
-from shards.schema import SAMPLE, column
+from shards.schema import SAMPLE, column, member_column, member_columns, sample_schema
 from shards.tar import SUFFIXES
 from shards.writer import MemberRecord
 
 VERSION_COLUMNS = ("split",)
-PLACE_COLUMNS = ("shard", "bucket", *(f"{suffix}_{part}" for suffix in SUFFIXES for part in ("offset", "size", "xxh3")))
-INDEX = pa.schema([field for field in SAMPLE if field.name not in VERSION_COLUMNS])
-ROW = pa.schema([field for field in INDEX if field.name not in PLACE_COLUMNS])  # what the packer knows of a sample
+PLACE_COLUMNS = ("shard", "bucket", *(field.name for suffix in SUFFIXES for field in member_columns(suffix)))
+# What the packer knows of a sample, whatever members it has.
+ROW = pa.schema([field for field in SAMPLE if field.name not in (*PLACE_COLUMNS, *VERSION_COLUMNS)])
+
+
+def index_schema(members: Sequence[str]) -> pa.Schema:
+    """Columns of the index of shards whose samples have these members, without scores."""
+    return pa.schema([field for field in sample_schema(members) if field.name not in VERSION_COLUMNS])
 
 
 def check_rows(rows: pa.Table) -> pa.Table:
@@ -47,14 +53,16 @@ def index_table(
 ) -> pa.Table:
     """Checked rows plus their places in the shard."""
     places: dict[str, list[Any]] = {"shard": [shard] * len(samples), "bucket": [bucket] * len(samples)}
-    for suffix in SUFFIXES:
-        for part in ("offset", "size", "xxh3"):
-            places[f"{suffix}_{part}"] = [getattr(records[suffix], part) for _, records in samples]
+    index = index_schema(tuple(samples[0][1]))
+    for suffix in samples[0][1]:
+        for part, value in asdict(samples[0][1][suffix]).items():
+            if value is not None:
+                places[member_column(suffix, part)] = [getattr(records[suffix], part) for _, records in samples]
     for name, values in places.items():
-        field = INDEX.field(name)
+        field = index.field(name)
         rows = rows.append_column(field, pa.array(values, type=field.type))
-    scores = [rows.schema.field(name) for name in rows.column_names if name not in INDEX.names]
-    schema = pa.schema([*INDEX, *(_documented(field) for field in scores)])
+    scores = [rows.schema.field(name) for name in rows.column_names if name not in index.names]
+    schema = pa.schema([*index, *(_documented(field) for field in scores)])
     return rows.select(schema.names).cast(schema)
 
 

@@ -19,7 +19,7 @@ import xxhash
 from shards.card import dataset_card
 from shards.commit import Commit
 from shards.errors import ContractError
-from shards.index import INDEX, read_index
+from shards.index import index_schema, read_index
 from shards.manifest import (
     LATEST,
     README,
@@ -34,7 +34,7 @@ from shards.manifest import (
     read_manifest,
     versions,
 )
-from shards.schema import SAMPLE, column, integers, strings
+from shards.schema import SAMPLE, column, integers, members_of, sample_schema, strings
 from shards.splits import SPLITS, SplitConfig, assign_splits
 from shards.store import Store, create_or_same, open_store
 
@@ -81,10 +81,11 @@ def publish(
 
 def plan_index_table(index: pa.Table, splits: Sequence[str]) -> pa.Table:
     """Rows of a version from rows of its shards' indexes: ids first, the split in its place in SAMPLE, no vectors."""
+    known = sample_schema(members_of(index.column_names)).names
     index = index.append_column(SAMPLE.field("split"), pa.array(splits, type=pa.string()))
     index = index.append_column(ID, pa.array(range(len(index)), type=pa.int64()))
-    scores = [f.name for f in index.schema if f.name not in (ID.name, *SAMPLE.names) and not pa.types.is_nested(f.type)]
-    return index.select([ID.name, *SAMPLE.names, *scores]).combine_chunks()
+    scores = [f.name for f in index.schema if f.name not in (ID.name, *known) and not pa.types.is_nested(f.type)]
+    return index.select([ID.name, *known, *scores]).combine_chunks()
 
 
 def _plan_table(store: Store, commits: Sequence[Commit], config: SplitConfig, keep: Collection[str] | None) -> pa.Table:
@@ -126,7 +127,8 @@ def _checked_index(store: Store, commit: Commit) -> pa.Table:
             f"{commit.index.path} has another sha256 than its commit says; restore it; see shards verify"
         )
     table = read_index(data)
-    if len(table) != commit.num_samples or table.column_names[: len(INDEX)] != INDEX.names:
+    known = index_schema(members_of(table.column_names)).names
+    if len(table) != commit.num_samples or table.column_names[: len(known)] != known:
         raise ContractError(
             f"{commit.index.path} has {len(table)} rows; {commit.num_samples} are committed; rebuild it"
         )
@@ -179,7 +181,8 @@ def _split_stats(table: pa.Table) -> SplitStats:
 
 
 def _stats(commits: Sequence[Commit], table: pa.Table) -> Stats:
-    scores = [field.name for field in table.schema if field.name not in SAMPLE.names and field.name != ID.name]
+    known = (ID.name, *sample_schema(members_of(table.column_names)).names)
+    scores = [field.name for field in table.schema if field.name not in known]
     numeric = [name for name in scores if _is_number(table.schema.field(name).type)]
     return Stats(
         num_samples=len(table),

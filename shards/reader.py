@@ -12,15 +12,19 @@ import xxhash
 
 from shards.errors import ConfigError, ContractError
 from shards.manifest import Manifest, read_manifest
+from shards.npy import load_npy
 from shards.plan import BatchPlan, PlanConfig, plan_batches
+from shards.schema import member_column, members_of
 from shards.store import LocalFolder, Store, open_store
-from shards.tar import SUFFIXES
 from shards.view import ViewConfig, fits
 
 ROW_COLUMNS = (
     "key", "caption", "frame_pts", "time_base_num", "time_base_den", "rotation_deg", "sar_num", "sar_den",
     "source_start_pts", "source_end_pts", "source_time_base_num", "source_time_base_den",
 )  # fmt: skip
+
+
+_PLACE = ("offset", "size", "xxh3")
 
 
 def open_dataset(
@@ -95,17 +99,37 @@ class ShardDataset:
 
     def read(self, sample_id: int) -> dict[str, bytes]:
         """The bytes of every member of a sample."""
-        return {suffix: self.read_member(sample_id, suffix) for suffix in SUFFIXES}
+        return {suffix: self.read_member(sample_id, suffix) for suffix in self.members}
+
+    @cached_property
+    def members(self) -> tuple[str, ...]:
+        """What every sample of the version has, in the order of the tar: `("json", "mp4", "txt")`."""
+        return members_of(self.rows.column_names)
+
+    def read_array(self, sample_id: int, suffix: str) -> np.ndarray:
+        """The array in a .npy member, read-only, of the type and shape that the index names.
+
+        Raises:
+            ConfigError: the samples have no such member.
+            ContractError: the bytes are damaged or hold another array.
+            StoreError: storage failed.
+        """
+        data = self.read_member(sample_id, suffix)
+        dtype, shape = (self.rows.column(member_column(suffix, part))[sample_id].as_py() for part in ("dtype", "shape"))
+        return load_npy(data, dtype, shape)
 
     def read_member(self, sample_id: int, suffix: str) -> bytes:
         """The bytes of one member.
 
         Raises:
+            ConfigError: the samples have no such member.
             ContractError: size or checksum are not those of the index.
             StoreError: storage failed.
         """
+        if suffix not in self.members:
+            raise ConfigError(f"member is {suffix!r}; {', '.join(self.members)} are in {self.store.uri}; name one")
         shard = self.rows.column("shard")[sample_id].as_py()
-        offset, size, wanted = (int(self._places[f"{suffix}_{part}"][sample_id]) for part in ("offset", "size", "xxh3"))
+        offset, size, wanted = (int(self._places[suffix, part][sample_id]) for part in _PLACE)
         data = self.store.get_range(shard, offset, size)
         if len(data) != size or xxhash.xxh3_64_intdigest(data) != wanted:
             raise ContractError(
@@ -125,9 +149,9 @@ class ShardDataset:
         return plan_batches(self.rows, config, fits(self.rows, view), view.resolved())
 
     @cached_property
-    def _places(self) -> Mapping[str, np.ndarray]:
-        names = [f"{suffix}_{part}" for suffix in SUFFIXES for part in ("offset", "size", "xxh3")]
-        return {name: self.rows.column(name).to_numpy() for name in names}
+    def _places(self) -> Mapping[tuple[str, str], np.ndarray]:
+        names = {(suffix, part): member_column(suffix, part) for suffix in self.members for part in _PLACE}
+        return {key: self.rows.column(name).to_numpy() for key, name in names.items()}
 
     @cached_property
     def _row_columns(self) -> Mapping[str, pa.ChunkedArray]:

@@ -1,17 +1,19 @@
 """Every column that crosses a border, declared once: name, type, unit, meaning.
 
 `VIDEO` is one row per input uri, `CLIP` one row per segment of a video (segments partition the video's span, so nothing
-vanishes), `SAMPLE` one row per published sample. Stages declare the score columns they add with the same `column`.
-A value that could not be computed is null and its code stands in `error`; there are no sentinels.
+vanishes), `SAMPLE` one row per published sample of video (`sample_schema`: of any members). Stages declare the score
+columns they add with the same `column`. A value that could not be computed is null and its code stands in `error`;
+there are no sentinels.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
 import pyarrow as pa
 
 from shards.errors import ContractError
+from shards.tar import SUFFIXES
 
 
 def column(name: str, dtype: pa.DataType, unit: str, doc: str) -> pa.Field:
@@ -94,44 +96,70 @@ DECISION = pa.schema(
     ]
 )
 
-_MEMBERS = [
-    field
-    for suffix in ("json", "mp4", "txt")
-    for field in (
-        column(f"{suffix}_offset", pa.int64(), "B", f"Offset of the .{suffix} member's bytes in the tar."),
-        column(f"{suffix}_size", pa.int64(), "B", f"Size of the .{suffix} member."),
-        column(f"{suffix}_xxh3", pa.uint64(), "", f"xxh3_64 of the .{suffix} member."),
-    )
+_NAME = [
+    column("key", pa.string(), "", "clip_id; name of the sample in the tar."),
+    column("shard", pa.string(), "", "Path of the tar, relative to the dataset."),
 ]
 
-SAMPLE = pa.schema(
-    [
-        column("key", pa.string(), "", "clip_id; name of the sample in the tar."),
-        column("shard", pa.string(), "", "Path of the tar, relative to the dataset."),
-        *_MEMBERS,
-        column("split", pa.string(), "", "train, val or test; no source and no duplicate group lies on two sides."),
-        column("bucket", pa.string(), "", "<frames>x<height>x<width>: floor of the frame count, displayed size in px."),
-        *_PICTURE,
-        column("num_frames", pa.int32(), "frames", "Frames that a player presents."),
-        column("preroll_frames", pa.int32(), "frames", "Decoded frames before the first presented one."),
-        column("frame_pts", pa.list_(pa.int64()), "time_base", "Pts in the clip file of each presented frame."),
-        column("time_base_num", pa.int64(), "s", "Numerator of the clip file's time base."),
-        column("time_base_den", pa.int64(), "1/s", "Denominator of the clip file's time base."),
-        column("duration_s", pa.float64(), "s", "For display and weights: (end_pts - start_pts) of the source span."),
-        column("cut_mode", pa.string(), "", "copy or encode."),
-        column("caption", pa.string(), "", "Text of the .txt member; null if there is none."),
-        column("caption_source", pa.string(), "", "sidecar, or the caption model's name; null if there is no caption."),
-        column("video_id", pa.string(), "", "Source video."),
-        column("source_uri", pa.string(), "", "Where the source came from."),
-        column("source_sha256", pa.string(), "", "Content of the source."),
-        column("source_start_pts", pa.int64(), "source_time_base", "First frame in the source, inclusive."),
-        column("source_end_pts", pa.int64(), "source_time_base", "Past the last frame in the source, exclusive."),
-        column("source_time_base_num", pa.int64(), "s", "Numerator of the source stream's time base."),
-        column("source_time_base_den", pa.int64(), "1/s", "Denominator of the source stream's time base."),
-        column("dup_group", pa.string(), "", "Group of equal or near-equal clips; the keeper's clip_id."),
-        column("licence", pa.string(), "", "Licence of the source."),
+_CONTENT = [
+    column("split", pa.string(), "", "train, val or test; no source and no duplicate group lies on two sides."),
+    column("bucket", pa.string(), "", "<frames>x<height>x<width>: floor of the frame count, displayed size in px."),
+    *_PICTURE,
+    column("num_frames", pa.int32(), "frames", "Frames that a player presents."),
+    column("preroll_frames", pa.int32(), "frames", "Decoded frames before the first presented one."),
+    column("frame_pts", pa.list_(pa.int64()), "time_base", "Pts in the clip file of each presented frame."),
+    column("time_base_num", pa.int64(), "s", "Numerator of the clip file's time base."),
+    column("time_base_den", pa.int64(), "1/s", "Denominator of the clip file's time base."),
+    column("duration_s", pa.float64(), "s", "For display and weights: (end_pts - start_pts) of the source span."),
+    column("cut_mode", pa.string(), "", "copy or encode."),
+    column("caption", pa.string(), "", "Text of the .txt member; null if there is none."),
+    column("caption_source", pa.string(), "", "sidecar, or the caption model's name; null if there is no caption."),
+    column("video_id", pa.string(), "", "Source video."),
+    column("source_uri", pa.string(), "", "Where the source came from."),
+    column("source_sha256", pa.string(), "", "Content of the source."),
+    column("source_start_pts", pa.int64(), "source_time_base", "First frame in the source, inclusive."),
+    column("source_end_pts", pa.int64(), "source_time_base", "Past the last frame in the source, exclusive."),
+    column("source_time_base_num", pa.int64(), "s", "Numerator of the source stream's time base."),
+    column("source_time_base_den", pa.int64(), "1/s", "Denominator of the source stream's time base."),
+    column("dup_group", pa.string(), "", "Group of equal or near-equal clips; the keeper's clip_id."),
+    column("licence", pa.string(), "", "Licence of the source."),
+]
+
+VIDEO_MEMBERS = ("json", "mp4", "txt")
+
+
+def member_column(suffix: str, part: str) -> str:
+    """Name of a column about a member: `latent_npy_offset`."""
+    return f"{suffix.replace('.', '_')}_{part}"
+
+
+def member_columns(suffix: str) -> list[pa.Field]:
+    """Where a member lies, its checksum, and what an array is."""
+    fields = [
+        column(member_column(suffix, "offset"), pa.int64(), "B", f"Offset of the .{suffix} member's bytes in the tar."),
+        column(member_column(suffix, "size"), pa.int64(), "B", f"Size of the .{suffix} member."),
+        column(member_column(suffix, "xxh3"), pa.uint64(), "", f"xxh3_64 of the .{suffix} member."),
     ]
-)
+    if suffix.endswith(".npy"):
+        fields += [
+            column(member_column(suffix, "dtype"), pa.string(), "", f"Element type of the .{suffix} array, as <f2."),
+            column(member_column(suffix, "shape"), pa.list_(pa.int64()), "", f"Shape of the .{suffix} array."),
+        ]
+    return fields
+
+
+def members_of(columns: Collection[str]) -> tuple[str, ...]:
+    """The members of the samples whose index has these columns."""
+    return tuple(suffix for suffix in SUFFIXES if member_column(suffix, "offset") in columns)
+
+
+def sample_schema(members: Sequence[str]) -> pa.Schema:
+    """Columns of a published sample with these members, without scores."""
+    places = [field for suffix in members for field in member_columns(suffix)]
+    return pa.schema([*_NAME, *places, *_CONTENT])
+
+
+SAMPLE = sample_schema(VIDEO_MEMBERS)
 
 
 def empty(schema: pa.Schema) -> pa.Table:

@@ -2,17 +2,18 @@
 
 Used before a shard is committed and by `verify`; the trainer's reader goes by the offsets that were found here.
 Only what the format promises is accepted: regular files named `<key>.<suffix>`, members of a sample together and in
-fixed order, two zero blocks at the end and nothing but zeros after them.
+fixed order, the same members in every sample, two zero blocks at the end and nothing but zeros after them.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
 from shards.errors import ContractError
 
-SUFFIXES = ("json", "mp4", "txt")  # their order in a shard
+SUFFIXES = ("json", "mp4", "latent.npy", "text.npy", "txt")  # every member that a sample may have, in order
+ALWAYS = ("json", "txt")  # what every sample has
 KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 BLOCK = 512
 _MAGIC = b"ustar\x0000"
@@ -53,6 +54,21 @@ def check_key(key: str) -> str:
             f"key is {key!r}; 1 to 64 of a-z, 0-9, '_' and '-' are allowed, first a-z or 0-9; change it"
         )
     return key
+
+
+def check_members(suffixes: Collection[str]) -> tuple[str, ...]:
+    """The members of a shard's samples, in the order of the format.
+
+    Raises:
+        ContractError: one is unknown or twice, or json, txt or all payload is missing.
+    """
+    ordered = tuple(suffix for suffix in SUFFIXES if suffix in suffixes)
+    if len(ordered) != len(suffixes) or not set(ALWAYS) < set(ordered):
+        raise ContractError(
+            f"members of a sample are {sorted(suffixes)}; json, txt and one or more of {', '.join(SUFFIXES[1:-1])} "
+            f"are allowed; fix the caller"
+        )
+    return ordered
 
 
 def _members(tar: memoryview) -> Iterator[Member]:
@@ -100,11 +116,15 @@ def _octal(field: bytes, offset: int) -> int:
 
 def _check_samples(members: Iterable[Member]) -> None:
     seen: set[str] = set()
+    allowed: tuple[str, ...] | None = None  # those of the first sample
     for key, group in groupby(members, key=lambda member: member.key):
         items = list(group)
         suffixes = tuple(member.suffix for member in items)
-        if suffixes != SUFFIXES:
-            raise _broken(items[0].offset - BLOCK, f"sample {key} has members {suffixes}, not {SUFFIXES}")
+        if allowed is None and not set(ALWAYS) < set(suffixes):
+            raise _broken(items[0].offset - BLOCK, f"sample {key} has members {suffixes}, not {ALWAYS} and a payload")
+        allowed = allowed or tuple(suffix for suffix in SUFFIXES if suffix in suffixes)
+        if suffixes != allowed:
+            raise _broken(items[0].offset - BLOCK, f"sample {key} has members {suffixes}, not {allowed}")
         if key in seen:
             raise _broken(items[0].offset - BLOCK, f"key {key} occurs twice")
         seen.add(key)

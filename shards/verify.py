@@ -5,7 +5,7 @@ Quick looks at names and sizes, deep reads every byte, frames decodes every clip
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 
 from shards.commit import Commit, StoredFile, is_commit, parse_commit
 from shards.errors import ContractError, ReelmillError
-from shards.index import INDEX, ROW, read_index, sample_json, sample_text
+from shards.index import PLACE_COLUMNS, read_index, sample_json, sample_text
 from shards.manifest import LATEST, README, Manifest, manifest_path, read_manifest, versions
 from shards.publish import ID
-from shards.schema import strings
+from shards.schema import member_column, members_of, strings
 from shards.splits import assign_splits
 from shards.store import ObjectMissing, Store, open_store
-from shards.tar import SUFFIXES, parse_tar
+from shards.tar import parse_tar
 from shards.writer import MemberRecord, group_samples
 
 
@@ -176,20 +176,29 @@ def _rows(
             "index", path, f"the tar has {len(keys)} samples, the index {len(rows)}, in another order or number"
         )
         return
+    if members_of(rows[0]) != tuple(samples[0][1]):
+        yield Problem("index", path, f"samples have {list(samples[0][1])}, the index knows {members_of(rows[0])}")
+        return
     for row, (key, records) in zip(rows, samples, strict=True):
-        found = {suffix: (r.offset, r.size, r.xxh3) for suffix, r in records.items()}
-        named = {suffix: tuple(row[f"{suffix}_{part}"] for part in ("offset", "size", "xxh3")) for suffix in SUFFIXES}
-        yield from (Problem("member", path, f"{key}.{s} is not as indexed") for s in SUFFIXES if found[s] != named[s])
+        for suffix, record in records.items():
+            if any(row.get(name) != value for name, value in _named(suffix, record).items()):
+                yield Problem("member", path, f"{key}.{suffix} is not as indexed")
         member = {suffix: bytes(tar[r.offset : r.offset + r.size]) for suffix, r in records.items()}
         if member["json"] != sample_json(row_values(row)) or member["txt"] != sample_text(row):
             yield Problem("content", path, f"{key}: .json or .txt disagree with the index")
-        if frames:
+        if frames and "mp4" in member:
             yield from _presented(path, row, member["mp4"])
+
+
+def _named(suffix: str, record: MemberRecord) -> dict[str, Any]:
+    """The columns of the index that say what a record says."""
+    values = asdict(record) | {"shape": None if record.shape is None else list(record.shape)}
+    return {member_column(suffix, part): value for part, value in values.items() if value is not None}
 
 
 def row_values(row: dict[str, Any]) -> dict[str, Any]:
     """What the .json member repeats of a row of the index: all but the places in the shard."""
-    return {name: value for name, value in row.items() if name in ROW.names or name not in INDEX.names}
+    return {name: value for name, value in row.items() if name not in PLACE_COLUMNS}
 
 
 def _presented(path: str, row: dict[str, Any], mp4: bytes) -> Iterator[Problem]:

@@ -10,18 +10,19 @@ import mmap
 import os
 import tarfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import xxhash
 
 from shards.errors import ContractError
-from shards.tar import SUFFIXES, Member, check_key, parse_tar
+from shards.npy import npy_kind
+from shards.tar import Member, check_key, check_members, parse_tar
 
 
 @dataclass(frozen=True)
 class SampleBytes:
-    """What goes into a shard for one key: bytes or a file for every suffix."""
+    """What goes into a shard for one key: bytes or a file for every member; all samples have the same members."""
 
     key: str
     members: Mapping[str, bytes | Path]
@@ -29,11 +30,13 @@ class SampleBytes:
 
 @dataclass(frozen=True)
 class MemberRecord:
-    """Where a member lies in its shard, and its checksum."""
+    """Where a member lies in its shard, its checksum, and for an array what it is."""
 
     offset: int
     size: int
     xxh3: int
+    dtype: str | None = None
+    shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,21 @@ def write_shard(path: Path, samples: Iterable[SampleBytes]) -> ShardRecord:
     """Write a tar, sync it to disk and read it back.
 
     Raises:
-        ContractError: a key or suffix is not allowed, there is no sample, or what lies on disk is not what was written.
+        ContractError: a key or member is not allowed, members differ between samples, there is no sample, or what lies
+            on disk is not what was written.
     """
     written: list[tuple[str, dict[str, int]]] = []
+    members: tuple[str, ...] = ()
     with path.open("wb") as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT, encoding="ascii") as tar:
             for sample in samples:
-                written.append((check_key(sample.key), _add(tar, sample)))
+                members = members or check_members(sample.members)
+                if set(sample.members) != set(members):
+                    raise ContractError(
+                        f"sample {sample.key} has members {sorted(sample.members)}; {members} are in this shard; "
+                        f"give every sample the same"
+                    )
+                written.append((check_key(sample.key), _add(tar, sample, members)))
         file.flush()
         os.fsync(file.fileno())
     if not written:
@@ -69,12 +80,10 @@ def write_shard(path: Path, samples: Iterable[SampleBytes]) -> ShardRecord:
     return _read_back(path, written)
 
 
-def _add(tar: tarfile.TarFile, sample: SampleBytes) -> dict[str, int]:
+def _add(tar: tarfile.TarFile, sample: SampleBytes, members: Iterable[str]) -> dict[str, int]:
     """Append the members of a sample; gives the xxh3 of each."""
-    if set(sample.members) != set(SUFFIXES):
-        raise ContractError(f"sample {sample.key} has {sorted(sample.members)}; {SUFFIXES} are needed; fix the caller")
     hashes = {}
-    for suffix in SUFFIXES:
+    for suffix in members:
         source = sample.members[suffix]
         data = source.read_bytes() if isinstance(source, Path) else source
         hashes[suffix] = xxhash.xxh3_64_intdigest(data)
@@ -89,13 +98,10 @@ def _tar_info(name: str, size: int) -> tarfile.TarInfo:
 
 
 def _read_back(path: Path, written: list[tuple[str, dict[str, int]]]) -> ShardRecord:
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        memoryview(mapped) as tar,
-    ):
-        samples = group_samples(tar, parse_tar(tar))
-        sha256, size_bytes = hashlib.sha256(tar).hexdigest(), len(tar)
+    with path.open("rb") as file:
+        tar = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # unmapped with its last slice
+    samples = group_samples(tar, parse_tar(tar))
+    sha256, size_bytes = hashlib.sha256(tar).hexdigest(), len(tar)
     found = [(key, {suffix: record.xxh3 for suffix, record in records.items()}) for key, records in samples]
     if found != written:
         raise ContractError(f"shard {path} reads back other members than were written; check the disk, then rerun")
@@ -103,9 +109,17 @@ def _read_back(path: Path, written: list[tuple[str, dict[str, int]]]) -> ShardRe
 
 
 def group_samples(tar: memoryview, members: Iterable[Member]) -> list[tuple[str, dict[str, MemberRecord]]]:
-    """Members by sample, in order, with their checksums."""
+    """Members by sample, in order, with their checksums.
+
+    Raises:
+        ContractError: an array is not as the format wants it.
+    """
     samples: dict[str, dict[str, MemberRecord]] = {}
     for member in members:
-        digest = xxhash.xxh3_64_intdigest(tar[member.offset : member.offset + member.size])
-        samples.setdefault(member.key, {})[member.suffix] = MemberRecord(member.offset, member.size, digest)
+        data = tar[member.offset : member.offset + member.size]
+        record = MemberRecord(member.offset, member.size, xxhash.xxh3_64_intdigest(data))
+        if member.suffix.endswith(".npy"):
+            dtype, shape = npy_kind(data)
+            record = replace(record, dtype=dtype.str, shape=shape)
+        samples.setdefault(member.key, {})[member.suffix] = record
     return list(samples.items())

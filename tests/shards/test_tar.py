@@ -64,6 +64,9 @@ def test_gnu_and_pax_headers_are_refused():
         ([SAMPLE[1], SAMPLE[0], SAMPLE[2]], "has members"),
         ([SAMPLE[0], *SECOND, *SAMPLE[1:]], "has members"),
         ([*SAMPLE, *SECOND, *SAMPLE], "key a occurs twice"),
+        ([*SAMPLE, SECOND[0], ("b-1.latent.npy", b""), SECOND[2]], "has members"),
+        ([SAMPLE[0], SAMPLE[2]], "and a payload"),
+        ([("a.latent.npy", b""), SAMPLE[2]], "and a payload"),
     ],
 )
 def test_samples_are_whole_in_order_and_there_once(files: Sequence[tuple[str, bytes]], what: str):

@@ -2,10 +2,12 @@ import hashlib
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xxhash
 
 from shards.errors import ContractError
+from shards.npy import npy_bytes
 from shards.writer import SampleBytes, write_shard
 
 SAMPLES = [
@@ -57,8 +59,11 @@ def test_a_key_that_could_mean_something_else_is_refused(tmp_path: Path, key: st
 
 
 def test_a_sample_without_one_of_its_members_is_refused(tmp_path: Path):
-    with pytest.raises(ContractError, match="are needed"):
+    with pytest.raises(ContractError, match=r"members of a sample are \['json', 'mp4'\]"):
         write_shard(tmp_path / "s.tar", [SampleBytes("a", {"json": b"{}", "mp4": b""})])
+    more = SampleBytes("b", {**SAMPLES[0].members, "latent.npy": npy_bytes(np.zeros(2))})
+    with pytest.raises(ContractError, match="give every sample the same"):
+        write_shard(tmp_path / "s.tar", [SAMPLES[0], more])
 
 
 def test_a_shard_of_nothing_is_refused(tmp_path: Path):
