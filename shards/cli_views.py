@@ -63,11 +63,12 @@ def show(uri: str | Path, version: int | None = None, key: str | None = None) ->
 
 
 def verification(uri: str | Path, version: int | None = None, deep: bool = True, frames: bool = False) -> Listing:
-    """The problems of a dataset; failed if there is any."""
+    """The problems of a dataset; failed if there is any but what killed writers left."""
     problems = verify(uri, version, deep, frames)
     checked = "frames" if frames else "bytes" if deep else "sizes"
     title = f"{uri}: {len(problems)} problems ({checked} checked)"
-    return Listing(title, ["code", "path", "detail"], [[p.code, p.path, p.detail] for p in problems], bool(problems))
+    failed = any(problem.code != "leftover" for problem in problems)
+    return Listing(title, ["code", "path", "detail"], [[p.code, p.path, p.detail] for p in problems], failed)
 
 
 def publication(uri: str | Path, plan_id: str | None = None, splits: SplitConfig | None = None) -> Listing:

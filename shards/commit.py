@@ -15,6 +15,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shards.errors import ConfigError, ContractError
+from shards.faults import reached
 from shards.index import check_rows, index_bytes, index_table, sample_json, sample_text
 from shards.store import ObjectMissing, Store, create_or_same, open_store
 from shards.writer import SampleBytes, write_shard
@@ -94,8 +95,11 @@ def commit_shard(
             index=StoredFile(path=index_path, size_bytes=len(index), sha256=hashlib.sha256(index).hexdigest()),
         )
         create_or_same(store, shard_path, tar)
+        reached("commit-tar")
         create_or_same(store, index_path, index)
+        reached("commit-index")
         create_or_same(store, commit_path(plan_id, shard_no), commit.model_dump_json(indent=1).encode())
+        reached("commit-record")
     return commit
 
 

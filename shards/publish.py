@@ -19,6 +19,7 @@ import xxhash
 from shards.card import dataset_card
 from shards.commit import Commit
 from shards.errors import ContractError
+from shards.faults import reached
 from shards.index import index_schema, read_index
 from shards.manifest import (
     LATEST,
@@ -73,9 +74,13 @@ def publish(
         num_samples=len(table),
     )
     create_or_same(store, plan_index.path, plan_bytes)
+    reached("publish-plan")
     manifest = _create_manifest(store, _manifest(commits, table, plan_index, config, splits))
+    reached("publish-manifest")
     store.replace(README, dataset_card(manifest).encode())
+    reached("publish-card")
     store.replace(LATEST, f"v{manifest.version:06d} {manifest.sha256()}\n".encode())
+    reached("publish-latest")
     return manifest
 
 

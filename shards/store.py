@@ -7,6 +7,7 @@ On a local disk an object is durable before its name appears: write beside, fsyn
 
 import errno
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from shards.errors import ContractError, StoreError
+from shards.faults import reached
 
 
 class ObjectMissing(StoreError):
@@ -85,6 +87,11 @@ def create_or_same(store: Store, path: str, data: bytes | Path) -> None:
         )
 
 
+def is_leftover(path: str) -> bool:
+    """Whether a file's name is one under which a local writer prepares an object: what a killed one leaves."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{32}\.tmp", PurePosixPath(path).name) is not None
+
+
 class LocalFolder:
     """A folder on a local disk."""
 
@@ -109,11 +116,15 @@ class LocalFolder:
         with self._writing(target) as beside:
             if target.exists():
                 return False
+            reached("object-begun")
             _put_beside(beside, data)
+            reached("object-beside")
             try:
                 os.link(beside, target)
             except FileExistsError:
                 return False
+            reached("object-named")
+        reached("object-durable")
         return True
 
     def replace(self, path: str, data: bytes) -> None:
@@ -121,7 +132,9 @@ class LocalFolder:
         target = self.local_path(path)
         with self._writing(target) as beside:
             _put_beside(beside, data)
+            reached("hint-beside")
             os.replace(beside, target)
+            reached("hint-named")
 
     def get(self, path: str) -> bytes:
         """See Store."""

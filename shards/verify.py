@@ -19,7 +19,7 @@ from shards.manifest import LATEST, README, Manifest, manifest_path, read_manife
 from shards.publish import ID
 from shards.schema import member_column, members_of, strings
 from shards.splits import assign_splits
-from shards.store import ObjectMissing, Store, open_store
+from shards.store import ObjectMissing, Store, is_leftover, open_store
 from shards.tar import parse_tar
 from shards.writer import MemberRecord, group_samples
 
@@ -30,7 +30,7 @@ class Problem:
 
     Attributes:
         code: stable: missing, size, sha256, tar, index, member, content, frames, plan_index, split, manifest, commit,
-            latest, orphan, foreign.
+            latest, orphan, leftover (of a killed writer: in nobody's way), foreign.
         path: of the object.
         detail: for people.
     """
@@ -85,11 +85,15 @@ def _surroundings(store: Store) -> Iterator[Problem]:
             yield Problem("commit", path, str(error))
     yield from _latest(store)
     for path in sorted(set(files) - named):
-        ours = path.startswith(("shards/", "index/", "manifests/")) and path.endswith(
-            (".tar", ".parquet", ".plan.arrow")
-        )
-        code = "orphan" if ours else "foreign"
-        yield Problem(code, path, "no commit or manifest names it" if ours else "no file of a dataset has this name")
+        yield _unnamed(path)
+
+
+def _unnamed(path: str) -> Problem:
+    if is_leftover(path):
+        return Problem("leftover", path, "a writer was killed; nobody reads it; it may be removed")
+    if path.startswith(("shards/", "index/", "manifests/")) and path.endswith((".tar", ".parquet", ".plan.arrow")):
+        return Problem("orphan", path, "no commit or manifest names it")
+    return Problem("foreign", path, "no file of a dataset has this name")
 
 
 def _latest(store: Store) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ from pathlib import Path
 import xxhash
 
 from shards.errors import ContractError
+from shards.faults import reached
 from shards.npy import npy_kind
 from shards.tar import Member, check_key, check_members, parse_tar
 
@@ -64,6 +65,7 @@ def write_shard(path: Path, samples: Iterable[SampleBytes]) -> ShardRecord:
     written: list[tuple[str, dict[str, int]]] = []
     members: tuple[str, ...] = ()
     with path.open("wb") as file:
+        reached("shard-begun")
         with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT, encoding="ascii") as tar:
             for sample in samples:
                 members = members or check_members(sample.members)
@@ -74,7 +76,9 @@ def write_shard(path: Path, samples: Iterable[SampleBytes]) -> ShardRecord:
                     )
                 written.append((check_key(sample.key), _add(tar, sample, members)))
         file.flush()
+        reached("shard-written")
         os.fsync(file.fileno())
+        reached("shard-synced")
     if not written:
         raise ContractError("shard has 0 samples; at least one is needed; do not plan empty shards")
     return _read_back(path, written)
@@ -88,6 +92,7 @@ def _add(tar: tarfile.TarFile, sample: SampleBytes, members: Iterable[str]) -> d
         data = source.read_bytes() if isinstance(source, Path) else source
         hashes[suffix] = xxhash.xxh3_64_intdigest(data)
         tar.addfile(_tar_info(f"{sample.key}.{suffix}", len(data)), io.BytesIO(data))
+        reached("shard-member")
     return hashes
 
 
@@ -105,6 +110,7 @@ def _read_back(path: Path, written: list[tuple[str, dict[str, int]]]) -> ShardRe
     found = [(key, {suffix: record.xxh3 for suffix, record in records.items()}) for key, records in samples]
     if found != written:
         raise ContractError(f"shard {path} reads back other members than were written; check the disk, then rerun")
+    reached("shard-read")
     return ShardRecord(size_bytes, sha256, samples)
 
 

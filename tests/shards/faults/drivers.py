@@ -1,0 +1,152 @@
+"""Real processes that write datasets: a server that forks one for every job, so that each starts in milliseconds.
+
+Run as a program it reads jobs from its standard input, one JSON object a line, and answers each with a line.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from shards import faults
+from shards.commit import Commit, commit_shard
+from shards.index import ROW
+from shards.manifest import Manifest
+from shards.publish import publish
+from shards.splits import SplitConfig
+from shards.store import Store
+
+PLAN_ID = "cd" * 32
+SHARDS = (("a", "b"), ("c",))  # keys of the samples of each shard
+
+
+def bare_rows(keys: Sequence[str], caption: str = "a square") -> pa.Table:
+    """Rows whose clips nobody decodes: one frame of one second."""
+    span = {"source_start_pts": 0, "source_end_pts": 1, "source_time_base_num": 1, "source_time_base_den": 1}
+    frames = {"num_frames": 1, "frame_pts": [0], "time_base_num": 1, "time_base_den": 1, "duration_s": 1.0}
+    rows = [{"key": key, "caption": caption, "video_id": f"of-{key}", **span, **frames} for key in keys]
+    return pa.Table.from_pylist(rows, schema=ROW)
+
+
+def commit_bare(root: str | Path | Store, scratch: Path, shard_no: int, keys: Sequence[str], caption: str) -> Commit:
+    """One shard of clips that are a few bytes."""
+    clips = [{"mp4": f"clip {key}".encode() * 100} for key in keys]
+    return commit_shard(root, PLAN_ID, shard_no, "toy", bare_rows(keys, caption), clips, scratch)
+
+
+def write_dataset(
+    root: str | Path | Store, scratch: Path, shards: Mapping[int, Sequence[str]], caption: str = "a square"
+) -> Manifest:
+    """Commit shards and publish them."""
+    commits = [commit_bare(root, scratch, number, keys, caption) for number, keys in shards.items()]
+    return publish(root, commits, {}, SplitConfig(val=0))
+
+
+class Server:
+    """Starts writers as processes of their own."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", __name__]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def start(
+        self,
+        root: Path | str,
+        scratch: Path,
+        shards: Sequence[int] = (0, 1),
+        fault: str = "",
+        caption: str = "a square",
+    ) -> int:
+        """Begin writing the named shards and publishing them; gives the process's id."""
+        job = {"root": str(root), "scratch": str(scratch), "shards": list(shards), "fault": fault, "caption": caption}
+        return int(self._ask(job))
+
+    def wait(self, pid: int) -> dict[str, Any]:
+        """How it ended, or that it was paused: `signal`, `stopped`, or `error` and its `message`."""
+        return json.loads(self._ask({"wait": pid}))
+
+    def run(self, root: Path | str, scratch: Path, **job: Any) -> dict[str, Any]:
+        """Start and wait."""
+        return self.wait(self.start(root, scratch, **job))
+
+    def close(self) -> None:
+        """End the server."""
+        with contextlib.suppress(BrokenPipeError):
+            self.process.communicate(timeout=10)
+
+    def _ask(self, job: Mapping[str, Any]) -> str:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(job) + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline()
+
+
+def serve() -> None:
+    """Fork for every job."""
+    bare_rows(["warm"])  # imports what pyarrow wants for it, once
+    replies: dict[int, int] = {}
+    for line in sys.stdin:
+        job = json.loads(line)
+        print(_wait(job["wait"], replies) if "wait" in job else _fork(job, replies), flush=True)
+
+
+def _fork(job: Mapping[str, Any], replies: dict[int, int]) -> int:
+    read_fd, write_fd = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(write_fd)
+        replies[pid] = read_fd
+        return pid
+    try:
+        faults.arm(job["fault"])
+        shards = {number: SHARDS[number] for number in job["shards"]}
+        manifest = write_dataset(job["root"], Path(job["scratch"]), shards, job["caption"])
+        answer: dict[str, Any] = {"version": manifest.version}
+    except Exception as error:
+        traceback.print_exc()
+        answer = {"error": type(error).__name__, "message": str(error)}
+    os.write(write_fd, json.dumps(answer).encode())
+    os._exit(0)
+
+
+def _wait(pid: int, replies: dict[int, int]) -> str:
+    _, status = os.waitpid(pid, os.WUNTRACED)
+    if os.WIFSTOPPED(status):
+        return json.dumps({"stopped": True})
+    with open(replies.pop(pid), "rb") as file:
+        answer = file.read()
+    return json.dumps({"signal": os.WTERMSIG(status)}) if os.WIFSIGNALED(status) else answer.decode()
+
+
+def kill(pid: int) -> None:
+    """End a process that sleeps."""
+    os.kill(pid, signal.SIGKILL)
+
+
+def resume(pid: int) -> None:
+    """Let a paused process go on."""
+    os.kill(pid, signal.SIGCONT)
+
+
+def data_files(root: Path) -> dict[str, bytes]:
+    """Every file of a dataset but what killed writers left beside."""
+    return {path: data for path, data in _files(root) if not Path(path).name.startswith(".")}
+
+
+def _files(root: Path) -> Iterator[tuple[str, bytes]]:
+    for file in sorted(root.rglob("*")):
+        if file.is_file():
+            yield file.relative_to(root).as_posix(), file.read_bytes()
+
+
+if __name__ == "__main__":
+    serve()
