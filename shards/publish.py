@@ -6,6 +6,7 @@ that a publisher killed before its manifest leaves nothing that another could ta
 """
 
 import io
+import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
@@ -39,6 +40,7 @@ from shards.schema import SAMPLE, column, integers, members_of, sample_schema, s
 from shards.splits import SPLITS, SplitConfig, assign_splits
 from shards.store import Store, create_or_same, open_store
 
+log = logging.getLogger(__name__)
 ID = column("id", pa.int64(), "", "Number of the sample in this version, from 0.")
 
 
@@ -149,15 +151,19 @@ def _arrow_bytes(table: pa.Table) -> bytes:
 
 
 def _create_manifest(store: Store, draft: Manifest) -> Manifest:
+    lost = False  # a race for the number
     while True:
         published = versions(store)
         newest = read_manifest(store, published[-1]) if published else None
         if newest and newest.content() == draft.content():
             return newest
+        if lost and newest:
+            log.warning("another publisher made version %d of %s; this is the next", newest.version, store.uri)
         parent = Parent(version=newest.version, sha256=newest.sha256()) if newest else None
         manifest = draft.model_copy(update={"version": newest.version + 1 if newest else 1, "parent": parent})
         if store.create(manifest_path(manifest.version), manifest.to_bytes()):
             return manifest
+        lost = True
 
 
 def _manifest(

@@ -5,6 +5,7 @@ Run as a program it reads jobs from its standard input, one JSON object a line, 
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -70,7 +71,7 @@ class Server:
         return int(self._ask(job))
 
     def wait(self, pid: int) -> dict[str, Any]:
-        """How it ended, or that it was paused: `signal`, `stopped`, or `error` and its `message`."""
+        """How it ended, or that it is paused: `version`, `signal`, `stopped`, or `error` and `message`; its log `said`."""
         return json.loads(self._ask({"wait": pid}))
 
     def run(self, root: Path | str, scratch: Path, **job: Any) -> dict[str, Any]:
@@ -90,6 +91,17 @@ class Server:
         return self.process.stdout.readline()
 
 
+class _Listener(logging.Handler):
+    """Keeps what a writer logs."""
+
+    def __init__(self, said: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self.said = said
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
+
+
 def serve() -> None:
     """Fork for every job."""
     bare_rows(["warm"])  # imports what pyarrow wants for it, once
@@ -106,11 +118,13 @@ def _fork(job: Mapping[str, Any], replies: dict[int, int]) -> int:
         os.close(write_fd)
         replies[pid] = read_fd
         return pid
+    said: list[str] = []
+    logging.getLogger("shards").addHandler(_Listener(said))
     try:
         faults.arm(job["fault"])
         shards = {number: SHARDS[number] for number in job["shards"]}
         manifest = write_dataset(job["root"], Path(job["scratch"]), shards, job["caption"])
-        answer: dict[str, Any] = {"version": manifest.version}
+        answer: dict[str, Any] = {"version": manifest.version} | ({"said": said} if said else {})
     except Exception as error:
         traceback.print_exc()
         answer = {"error": type(error).__name__, "message": str(error)}
