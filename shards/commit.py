@@ -6,8 +6,10 @@ bytes, so the second attempt finds what it wanted to write. Without a completion
 
 import hashlib
 import re
+import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from shards.errors import ConfigError, ContractError
 from shards.faults import reached
 from shards.index import check_rows, index_bytes, index_table, sample_json, sample_text
-from shards.store import ObjectMissing, Store, create_or_same, open_store
+from shards.store import ObjectMissing, Store, create_or_same, local_writing, open_store
 from shards.writer import SampleBytes, write_shard
 
 PLAN_DIGITS = 8
@@ -82,9 +84,10 @@ def commit_shard(
     rows = check_rows(rows)
     name = f"{bucket}/{plan_id[:PLAN_DIGITS]}-{shard_no:06d}"
     shard_path, index_path = f"shards/{name}.tar", f"index/{name}.parquet"
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="shard-") as folder:
-        tar = Path(folder) / "shard.tar"
-        record = write_shard(tar, _samples(rows.to_pylist(), members))
+    with _building(scratch) as folder:
+        tar = folder / "shard.tar"
+        with local_writing(tar):
+            record = write_shard(tar, _samples(rows.to_pylist(), members))
         index = index_bytes(index_table(rows, shard_path, bucket, record.samples))
         commit = Commit(
             plan_id=plan_id,
@@ -152,6 +155,17 @@ def parse_commit(data: bytes, path: str) -> Commit:
         raise ContractError(
             f"{path} is no completion record; {error.errors()[0]['msg']}; restore or remove it"
         ) from error
+
+
+@contextmanager
+def _building(scratch: Path) -> Iterator[Path]:
+    """A folder of its own; what cannot be removed from a broken disk must not hide the error that matters."""
+    with local_writing(scratch):
+        folder = Path(tempfile.mkdtemp(dir=scratch, prefix="shard-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _samples(rows: Sequence[Mapping[str, Any]], members: Sequence[Mapping[str, bytes | Path]]) -> list[SampleBytes]:

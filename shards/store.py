@@ -92,6 +92,15 @@ def is_leftover(path: str) -> bool:
     return re.fullmatch(r"\..+\.[0-9a-f]{32}\.tmp", PurePosixPath(path).name) is not None
 
 
+@contextmanager
+def local_writing(target: Path) -> Iterator[None]:
+    """What a full disk or a lost permission becomes while a local file is written: a StoreError."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"writing {target} failed; {error}; free space or fix permissions, then rerun") from error
+
+
 class LocalFolder:
     """A folder on a local disk."""
 
@@ -168,11 +177,10 @@ class LocalFolder:
         """A name beside the target, in a folder that exists; afterwards the folder is durable and the name is gone."""
         beside = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            yield beside
-            self._sync_folders(target.parent)
-        except OSError as error:
-            raise StoreError(f"writing {target} failed; {error}; free space or fix permissions, then rerun") from error
+            with local_writing(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                yield beside
+                self._sync_folders(target.parent)
         finally:
             with suppress(OSError):  # what cannot be removed from a broken disk must not hide the error that matters
                 beside.unlink()

@@ -7,10 +7,10 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,13 +65,26 @@ class Server:
         shards: Sequence[int] = (0, 1),
         fault: str = "",
         caption: str = "a square",
+        file_limit: int | None = None,
+        uid: int | None = None,
     ) -> int:
-        """Begin writing the named shards and publishing them; gives the process's id."""
+        """Begin writing the named shards and publishing them; gives the process's id.
+
+        Args:
+            root: of the dataset.
+            scratch: folder for what is being built.
+            shards: numbers in SHARDS.
+            fault: point of `shards.faults`.
+            caption: of every sample.
+            file_limit: bytes beyond which the system refuses to make a file longer.
+            uid: user to become.
+        """
+        limits = {"file_limit": file_limit, "uid": uid}
         job = {"root": str(root), "scratch": str(scratch), "shards": list(shards), "fault": fault, "caption": caption}
-        return int(self._ask(job))
+        return int(self._ask(job | limits))
 
     def wait(self, pid: int) -> dict[str, Any]:
-        """How it ended, or that it is paused: `version`, `signal`, `stopped`, or `error` and `message`; its log `said`."""
+        """How it ended or was paused: `version`, `signal`, `stopped`, `error` with `message`; its log is `said`."""
         return json.loads(self._ask({"wait": pid}))
 
     def run(self, root: Path | str, scratch: Path, **job: Any) -> dict[str, Any]:
@@ -122,14 +135,22 @@ def _fork(job: Mapping[str, Any], replies: dict[int, int]) -> int:
     logging.getLogger("shards").addHandler(_Listener(said))
     try:
         faults.arm(job["fault"])
+        _limit(job["file_limit"], job["uid"])
         shards = {number: SHARDS[number] for number in job["shards"]}
         manifest = write_dataset(job["root"], Path(job["scratch"]), shards, job["caption"])
         answer: dict[str, Any] = {"version": manifest.version} | ({"said": said} if said else {})
     except Exception as error:
-        traceback.print_exc()
         answer = {"error": type(error).__name__, "message": str(error)}
     os.write(write_fd, json.dumps(answer).encode())
     os._exit(0)
+
+
+def _limit(file_limit: int | None, uid: int | None) -> None:
+    if file_limit is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+    if uid is not None and os.geteuid() == 0:
+        os.setuid(uid)
 
 
 def _wait(pid: int, replies: dict[int, int]) -> str:
