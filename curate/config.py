@@ -57,14 +57,17 @@ class CurateConfig(Config):
     keep: Mapping[str, str] = Field(
         default={}, description="Rule -> SQL-like expression; kept if all are true. Null drops a rule."
     )
+    score_all: bool = Field(
+        default=False, description="Run every model on every clip, also on those that a rule over other columns drops."
+    )
     cut: CutConfig = CutConfig()
     pack: PackConfig = PackConfig()
     split: SplitConfig = SplitConfig()
     run: RunConfig = RunConfig()
 
     def data_config(self) -> dict[str, Any]:
-        """The resolved values that shards depend on: not where the work runs, not how a version is divided."""
-        return {name: value for name, value in self.resolved().items() if name not in ("run", "split")}
+        """What a version depends on: not where the work runs, nor its splits, nor what else is scored."""
+        return {name: value for name, value in self.resolved().items() if name not in ("run", "split", "score_all")}
 
     @field_validator("keep", mode="before")
     @classmethod

@@ -1,22 +1,28 @@
-"""The model stages over one part: weights once per process, batches cut inside the part and never by the executor."""
+"""The model stages over one part: weights once per process, batches cut inside the part and never by the executor.
+
+A stage sees the clips that every rule before it lets through. The others keep their rows: its columns are null, and
+their names stand in `not_scored`. When rules are loosened later, a rerun scores what has become missing and no more.
+"""
 
 import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
+from curate.decision.unscored import lacks, passes
 from curate.models.frames import clip_frames
 from curate.pipeline import Pipeline
 from curate.rundir import RunDir, read_json, write_json, write_table
-from curate.stage import SOURCE_COLUMNS
+from curate.stage import SOURCE_COLUMNS, FrameStage
 from curate.worker import Job
 from shards.ids import digest
-from shards.schema import VIDEO
+from shards.schema import SEGMENT_CLIP, VIDEO, strings
 
 CLIPS_AT_ONCE = 64  # bounds the decoded frames in memory; a fixed number, so batches do not depend on the machine
 
@@ -27,6 +33,8 @@ class Models:
     def __init__(self, job: Job) -> None:
         self.run_dir = RunDir(job.root)
         self.pipeline = Pipeline.of(job.config)
+        self.stages = self.pipeline.frame_stages
+        self.gates = {stage.name: self.pipeline.gate(stage) for stage in self.stages}
         self.opened = False
 
     def name_of(self, part_name: str) -> str:
@@ -34,30 +42,70 @@ class Models:
         return f"{part_name}-{self.pipeline.model_identity[:8]}"
 
     def run(self, part_name: str) -> Mapping[str, Any]:
-        """Write one part's `models` file: all columns of its clips, the models' included; returns the costs."""
+        """Write one part's `models` file: all columns of its clips, the models' included; returns the costs.
+
+        Of a file that is there, only clips are scored that lack scores and that the rules let through now.
+        """
         name = self.name_of(part_name)
         done, costs_path = self.run_dir.part("models", name), self.run_dir.costs("models", name)
-        if done.is_file() and costs_path.is_file():
-            return read_json(costs_path)
-        if not self.opened:
-            for stage in self.pipeline.frame_stages:
-                stage.open()
-            self.opened = True
-        clips = self._with_sources(part_name)
-        spool = pads.dataset(self.run_dir.part("frames", part_name))
-        costs: dict[str, dict[str, float]] = {}
-        pieces = [
-            self._run_stages(clips.slice(start, CLIPS_AT_ONCE), spool, costs)
-            for start in range(0, max(len(clips), 1), CLIPS_AT_ONCE)
-        ]
+        before = read_json(costs_path) if done.is_file() and costs_path.is_file() else None
+        if before is not None and not len(self._missing(pq.read_table(done, columns=self._gate_columns))):
+            return before
+        clips = self._unscored(part_name) if before is None else pq.read_table(done)
+        costs: dict[str, dict[str, float]] = before["steps"] if before is not None else {}
+        clips = self._score(part_name, clips, costs)
         result = {"steps": costs, "frames": {}}
         write_json(costs_path, result)
-        write_table(done, pa.concat_tables(pieces).drop_columns(list(SOURCE_COLUMNS)))
+        write_table(done, clips)
         return result
 
-    def _with_sources(self, part_name: str) -> pa.Table:
-        """The part's clips, each with what model stages may read of its source."""
+    @property
+    def _gate_columns(self) -> list[str]:
+        """What says which clips are still to be scored."""
+        own = [name for gate in self.gates.values() for rule in gate for name in rule.columns]
+        return list(dict.fromkeys(["segment", "not_scored", *own]))
+
+    def _missing(self, clips: pa.Table) -> np.ndarray:
+        """Rows that lack columns of a stage whose gate they pass."""
+        missing_N = np.zeros(len(clips), bool)
+        for stage in self.stages:
+            missing_N |= self._due(stage, clips)
+        return np.flatnonzero(missing_N)
+
+    def _due(self, stage: FrameStage, clips: pa.Table) -> np.ndarray:
+        return lacks(clips, stage.adds.names) & passes(clips, self.gates[stage.name])
+
+    def _unscored(self, part_name: str) -> pa.Table:
+        """The part's clips, with columns of all models that hold nothing yet."""
         clips = pq.read_table(self.run_dir.part("clips", part_name))
+        names = []
+        for field in (field for stage in self.stages for field in stage.adds):
+            clips = clips.append_column(field, pa.nulls(len(clips), field.type))
+            names.append(field.name)
+        cell = ";".join(names)
+        cells = [cell if segment == SEGMENT_CLIP else None for segment in strings(clips, "segment")]
+        return _with_column(clips, "not_scored", pa.array(cells, pa.string()))
+
+    def _score(self, part_name: str, clips: pa.Table, costs: dict[str, dict[str, float]]) -> pa.Table:
+        rows = self._missing(clips)
+        for stage in self.stages:
+            costs.setdefault(stage.name, {"items": 0, "cpu_s": 0.0, "wall_s": 0.0})
+        if not len(rows):
+            return clips
+        if not self.opened:
+            for stage in self.stages:
+                stage.open()
+            self.opened = True
+        spool = pads.dataset(self.run_dir.part("frames", part_name))
+        wanted = self._with_sources(part_name, clips.take(rows))
+        pieces = [
+            self._run_stages(wanted.slice(start, CLIPS_AT_ONCE), spool, costs)
+            for start in range(0, len(wanted), CLIPS_AT_ONCE)
+        ]
+        return _replaced(clips, rows, pa.concat_tables(pieces).select(clips.column_names))
+
+    def _with_sources(self, part_name: str, clips: pa.Table) -> pa.Table:
+        """Clips of the part, each with what model stages may read of its source."""
         videos = pq.read_table(self.run_dir.part("videos", part_name)).to_pylist()
         source_of = {row["video_id"]: row for row in reversed(videos)}  # of one file at two uris, the first
         rows = [source_of[video_id] for video_id in clips["video_id"].to_pylist()]
@@ -66,26 +114,54 @@ class Models:
         return clips
 
     def _run_stages(self, clips: pa.Table, spool: pads.Dataset, costs: dict[str, dict[str, float]]) -> pa.Table:
-        own_frames = clip_frames(clips, spool.to_table(filter=_within(clips)))
-        for stage in self.pipeline.frame_stages:
+        frames = clip_frames(clips, spool.to_table(filter=_within(clips)))
+        for stage in self.stages:
+            rows = np.flatnonzero(self._due(stage, clips))
+            if not len(rows):
+                continue
             wall_s, cpu = time.perf_counter(), psutil.Process().cpu_times()
-            clips = stage.run(clips, own_frames)
+            own = clips.take(rows).drop_columns(stage.adds.names)
+            scored = stage.run(own, [frames[row] for row in rows.tolist()])
+            clips = _replaced(clips, rows, _marked(scored, stage).select(clips.column_names))
             cpu_after = psutil.Process().cpu_times()
-            entry = costs.setdefault(stage.name, {"items": 0, "cpu_s": 0.0, "wall_s": 0.0})
-            entry["items"] += len(clips)
+            entry = costs[stage.name]
+            entry["items"] += len(rows)
             entry["cpu_s"] += cpu_after.user + cpu_after.system - cpu.user - cpu.system
             entry["wall_s"] += time.perf_counter() - wall_s
         return clips
 
 
+def _marked(scored: pa.Table, stage: FrameStage) -> pa.Table:
+    """Rows of a stage, whose columns they lack no longer."""
+    cells = [
+        ";".join(name for name in cell.split(";") if name not in stage.adds.names) or None
+        for cell in strings(scored, "not_scored")
+    ]
+    return _with_column(scored, "not_scored", pa.array(cells, pa.string()))
+
+
+def _replaced(table: pa.Table, rows: np.ndarray, by: pa.Table) -> pa.Table:
+    """The table with other values in some rows."""
+    order = np.arange(len(table))
+    order[rows] = len(table) + np.arange(len(rows))
+    return pa.concat_tables([table, by.cast(table.schema)]).take(order).combine_chunks()
+
+
+def _with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
+    index = table.column_names.index(name)
+    return table.set_column(index, table.schema.field(index), values)
+
+
 def _within(clips: pa.Table) -> pc.Expression:
     """The spooled frames of these clips and no others: memory does not grow with the video."""
-    spans: dict[str, tuple[int, int]] = {}
+    spans: list[tuple[str, int, int]] = []
     for row in clips.select(["video_id", "start_pts", "end_pts"]).to_pylist():
-        first, last = spans.get(row["video_id"], (row["start_pts"], row["end_pts"]))
-        spans[row["video_id"]] = min(first, row["start_pts"]), max(last, row["end_pts"])
+        video_id, first, last = row.values()
+        if spans and spans[-1][0] == video_id and spans[-1][2] == first:
+            video_id, first, _ = spans.pop()
+        spans.append((video_id, first, last))
     within = pc.scalar(False)
-    for video_id, (first, last) in spans.items():
+    for video_id, first, last in spans:
         pts = pc.field("pts")
         within = within | ((pc.field("video_id") == video_id) & (pts >= first) & (pts < last))
     return within

@@ -1,7 +1,7 @@
 """Configuration to ordered steps, proved before anything runs: every column read exists and is added once."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,8 @@ from curate.stage import SOURCE_COLUMNS, FrameStage, SpanStage, Stage
 from shards.errors import ConfigError, ContractError
 from shards.ids import digest
 from shards.schema import CLIP, VIDEO
+
+SCENES = "scenes"  # the step that makes clips
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,28 @@ class Pipeline:
 
     @cached_property
     def clip_rules(self) -> list[Rule]:
-        """Rules over clips, in the order of the configuration."""
+        """Rules over clips, in the order in which they fire: by step, and within a step as configured."""
+        return [rule for rules in self.fires.values() for rule in rules]
+
+    @cached_property
+    def fires(self) -> Mapping[str, list[Rule]]:
+        """Step -> rules over clips that fire at its end: the first step at which all their columns exist."""
         keep = {name: text for name, text in self.config.keep.items() if name not in self._video_rule_names}
-        return compile_rules(keep, self.clip_schema)
+        pending = compile_rules(keep, self.clip_schema)
+        known: set[str] = set()
+        fires: dict[str, list[Rule]] = {}
+        for step, columns in [(SCENES, CLIP.names), *((stage.name, stage.adds.names) for stage in self.stages)]:
+            known |= set(columns)
+            fires[step] = [rule for rule in pending if set(rule.columns) <= known]
+            pending = [rule for rule in pending if rule not in fires[step]]
+        return fires
+
+    def gate(self, stage: FrameStage) -> list[Rule]:
+        """Rules that a clip must have passed before a model looks at it; none with `score_all`."""
+        if self.config.score_all:
+            return []
+        steps = [SCENES, *(stage.name for stage in self.stages)]
+        return [rule for step in steps[: steps.index(stage.name)] for rule in self.fires[step]]
 
     @cached_property
     def scan_identity(self) -> str:
@@ -90,38 +111,16 @@ class Pipeline:
         return missing_models(self.frame_stages, required=False, download=download)
 
     def steps(self) -> list[dict[str, Any]]:
-        """One mapping per step: name, kind, version, columns read and added, rules that can fire after it."""
-        rows = [
-            _step("ingest", "explode", adds=VIDEO.names[:4]),
-            _step(
-                "keyframes",
-                "map",
-                adds=[name for name in VIDEO.names if name.startswith("key_")],
-                rules=self.video_rules,
-            ),
-            _step("scan", "map", adds=["num_frames"]),
-            _step("scenes", "explode", adds=CLIP.names),
-        ]
-        known = set(CLIP.names)
-        pending = list(self.clip_rules)
-        for stage in self.stages:
-            known |= set(stage.adds.names)
-            ready = [rule for rule in pending if set(rule.columns) <= known]
-            pending = [rule for rule in pending if rule not in ready]
-            rows.append(_step(stage.name, _kind(stage), stage.version, stage.reads, stage.adds.names, ready))
-        return [*rows, _step("decide", "map", adds=["status", "drop_rule", "drop_value"]), _step("pack", "write")]
+        """One mapping per step, see `curate.plan_view.steps`."""
+        from curate.plan_view import steps
+
+        return steps(self)
 
     def describe(self) -> str:
         """The steps as text for people."""
-        lines = []
-        for step in self.steps():
-            lines.append(f"{step['name']:<20} {step['kind']:<8} v{step['version']}")
-            if step["reads"]:
-                lines.append(f"    reads {', '.join(step['reads'])}")
-            if step["adds"]:
-                lines.append(f"    adds  {', '.join(step['adds'])}")
-            lines += [f"    rule  {name}: {text}" for name, text in step["rules"].items()]
-        return "\n".join(lines)
+        from curate.plan_view import describe
+
+        return describe(self)
 
     @cached_property
     def _video_rule_names(self) -> set[str]:
@@ -171,21 +170,3 @@ def frame_stages(config: CurateConfig) -> list[FrameStage]:
     if config.caption_similarity:
         stages.append(CaptionSimilarity(config.caption_similarity, config.embed))
     return stages
-
-
-def _kind(stage: Stage) -> str:
-    if isinstance(stage, SpanStage):
-        return "map"
-    return "model" if isinstance(stage, FrameStage) else "gather"
-
-
-def _step(
-    name: str,
-    kind: str,
-    version: int = 1,
-    reads: Sequence[str] = (),
-    adds: Sequence[str] = (),
-    rules: Sequence[Rule] = (),
-) -> dict[str, Any]:
-    texts = {rule.name: rule.expression for rule in rules}
-    return {"name": name, "kind": kind, "version": version, "reads": list(reads), "adds": list(adds), "rules": texts}

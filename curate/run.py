@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from curate.config import CurateConfig
 from curate.decision.decide import RuleStats, decide, rule_stats
 from curate.decision.dedup import mark_duplicate_videos
 from curate.decision.ledger import Ledger, balance, problems
+from curate.decision.unscored import columns_not_scored
 from curate.inputs.ingest import expand_inputs, input_identity
 from curate.media.tools import ffmpeg_builds
 from curate.modelling import Models, part_key
@@ -34,6 +36,9 @@ from shards.facts import machine_facts, package_versions
 from shards.ids import digest
 from shards.manifest import Manifest
 from shards.publish import publish
+from shards.schema import STATUS_UNSCORED
+
+pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 
 CostsOf = Mapping[str, Any]
 log = logging.getLogger(__name__)
@@ -127,6 +132,8 @@ def _curate(pipeline: Pipeline, rows: pa.Table, run_dir: RunDir, executor: Execu
     costs = list(_track(progress, "scan", executor.parts(job, parts), len(parts)))
     videos, clips = gather(pipeline, run_dir, parts)
     clips = decide(clips, videos, pipeline.clip_rules)
+    if unscored := columns_not_scored(clips.filter(pc.equal(clips["status"], STATUS_UNSCORED))):
+        raise ContractError(f"clips that no rule drops lack {unscored}; every score is computed before; report this")
     plan_id = make_plan_id(pipeline, videos)
     write_json(run_dir.root / "plan.json", {"plan_id": plan_id, "steps": pipeline.steps()})
     tasks = plan_shards(clips, videos, config.pack, config.cut)

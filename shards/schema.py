@@ -22,6 +22,7 @@ def column(name: str, dtype: pa.DataType, unit: str, doc: str) -> pa.Field:
 
 
 STATUS_OK, STATUS_FAILED, STATUS_REJECTED, STATUS_KEPT = "ok", "failed", "rejected", "kept"
+STATUS_UNSCORED = "unscored"  # of rules tried late: open until a run computes what was not needed before
 SEGMENT_CLIP = "clip"  # every other value of CLIP.segment is the reason why a segment is no candidate
 
 _SPAN = [
@@ -85,6 +86,9 @@ CLIP = pa.schema(
         column("end_kind", pa.string(), "", "What ends it: end, cut, fade, dissolve, wipe, limit, undecoded."),
         column("cut_confidence", pa.float32(), "", "Of the cut at start_pts, 0 to 1; null at start, limit, undecoded."),
         column("error", pa.string(), "", "Codes of scores that are null: `stage:code`, joined by `;`; null if none."),
+        column(
+            "not_scored", pa.string(), "", "Columns left null as an earlier rule drops it, joined by `;`; no failure."
+        ),
     ]
 )
 

@@ -11,9 +11,18 @@ import pyarrow.compute
 
 from curate.decision.ledger import seconds
 from curate.decision.rules import Rule
+from curate.decision.unscored import lacks
 from curate.scenes.segments import SEGMENT_UNDECODED
 from shards.errors import ContractError
-from shards.schema import DECISION, SEGMENT_CLIP, STATUS_FAILED, STATUS_KEPT, STATUS_OK, STATUS_REJECTED
+from shards.schema import (
+    DECISION,
+    SEGMENT_CLIP,
+    STATUS_FAILED,
+    STATUS_KEPT,
+    STATUS_OK,
+    STATUS_REJECTED,
+    STATUS_UNSCORED,
+)
 
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 
@@ -29,7 +38,8 @@ class RuleStats:
         unknown: clips for which it has none, because a score is null.
         removed: clips whose drop_rule it is.
         removed_s: their seconds.
-        removed_alone: clips that no other rule rejects: without this rule they would stay.
+        removed_alone: clips that no other rule is known to reject: without this rule they would stay, as far as scored.
+        unscored: clips for which it was not asked, because a rule of an earlier step drops them.
     """
 
     name: str
@@ -40,6 +50,7 @@ class RuleStats:
     removed: int
     removed_s: Fraction
     removed_alone: int
+    unscored: int = 0
 
     @property
     def rejects_all(self) -> bool:
@@ -51,8 +62,14 @@ def decide(clips: pa.Table, videos: pa.Table, rules: Sequence[Rule]) -> pa.Table
     """All rows with the columns of DECISION, which are replaced if present.
 
     A clip is rejected by the first rule, in order, that is false; else failed by the first that is unknown; else kept.
-    So a score that was not computed because another rule rejects the clip anyway fails nothing. A segment that is no
-    clip is rejected as `segment_<reason>`; an undecoded one has failed.
+    A rule over a column in `not_scored` says neither: it was not asked, because a rule of an earlier step drops the
+    clip. If no rule drops it any more, its status is `unscored`: those scores must be computed first. A segment that is
+    no clip is rejected as `segment_<reason>`; an undecoded one has failed.
+
+    Args:
+        clips: rows of CLIP and scores.
+        videos: rows of VIDEO.
+        rules: in the order in which they fire (`Pipeline.clip_rules`).
 
     Raises:
         ContractError: a segment of a video that was not scanned.
@@ -60,11 +77,12 @@ def decide(clips: pa.Table, videos: pa.Table, rules: Sequence[Rule]) -> pa.Table
     _check_videos(clips, videos)
     clips = clips.drop_columns([name for name in DECISION.names if name in clips.column_names])
     is_clip = _is_clip(clips)
-    false_RN, unknown_RN = _answers(clips, rules)
-    rejected_N, failed_N = is_clip & false_RN.any(axis=0), is_clip & unknown_RN.any(axis=0)
-    rule_N = np.where(rejected_N, false_RN.argmax(axis=0), unknown_RN.argmax(axis=0))
-    dropped_N = rejected_N | failed_N
-    status = np.select([rejected_N, failed_N, is_clip], [STATUS_REJECTED, STATUS_FAILED, STATUS_KEPT], STATUS_REJECTED)
+    answers = _answers(clips, rules)
+    ways = [is_clip & answer_RN.any(axis=0) for answer_RN in answers]
+    rule_N = np.select(ways, [answer_RN.argmax(axis=0) for answer_RN in answers], 0)
+    dropped_N = np.logical_or.reduce(ways)
+    statuses = [STATUS_REJECTED, STATUS_FAILED, STATUS_UNSCORED, STATUS_KEPT]
+    status = np.select([*ways, is_clip], statuses, STATUS_REJECTED)
     status[pc.equal(clips["segment"], SEGMENT_UNDECODED).to_numpy()] = STATUS_FAILED
     names = pa.array([rule.name for rule in rules], pa.string())
     reasons = pc.binary_join_element_wise("segment", clips["segment"], "_")
@@ -81,21 +99,23 @@ def decide(clips: pa.Table, videos: pa.Table, rules: Sequence[Rule]) -> pa.Table
 def rule_stats(clips: pa.Table, rules: Sequence[Rule]) -> list[RuleStats]:
     """What each rule did to decided clips, in the order of the rules."""
     is_clip = _is_clip(clips)
-    false_RN, unknown_RN = _answers(clips, rules)
+    false_RN, unknown_RN, unscored_RN = _answers(clips, rules)
     num_false_N = false_RN.sum(axis=0)
     stats = []
-    for rule, false_N, unknown_N in zip(rules, false_RN & is_clip, unknown_RN & is_clip, strict=True):
+    each = (answer_RN[: len(rules)] & is_clip for answer_RN in (false_RN, unknown_RN, unscored_RN))
+    for rule, false_N, unknown_N, unscored_N in zip(rules, *each, strict=True):
         removed = clips.filter(pc.and_(is_clip, pc.equal(clips["drop_rule"], rule.name).fill_null(False)))
         stats.append(
             RuleStats(
                 name=rule.name,
                 expression=rule.expression,
-                seen=int((is_clip & ~unknown_N).sum()),
+                seen=int((is_clip & ~unknown_N & ~unscored_N).sum()),
                 rejects=int(false_N.sum()),
                 unknown=int(unknown_N.sum()),
                 removed=len(removed),
                 removed_s=seconds(removed),
                 removed_alone=int((false_N & (num_false_N == 1)).sum()),
+                unscored=int(unscored_N.sum()),
             )
         )
     return stats
@@ -115,13 +135,14 @@ def _is_clip(clips: pa.Table) -> np.ndarray:
     return pc.equal(clips["segment"], SEGMENT_CLIP).to_numpy()
 
 
-def _answers(clips: pa.Table, rules: Sequence[Rule]) -> tuple[np.ndarray, np.ndarray]:
-    """Where each rule is false and where it is unknown: bool, shape (rules, rows)."""
+def _answers(clips: pa.Table, rules: Sequence[Rule]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where each rule is false, where it is unknown, and where it was not asked: bool, shape (rules, rows)."""
     # Without rules there is one that everything passes, so that callers need no special case.
     answers = [rule.evaluate(clips) for rule in rules] or [pa.array(np.ones(len(clips), bool))]
+    unscored_RN = np.stack([lacks(clips, rule.columns) for rule in rules] or [np.zeros(len(clips), bool)])
     false_RN = np.stack([pc.invert(answer).fill_null(False).to_numpy(zero_copy_only=False) for answer in answers])
     unknown_RN = np.stack([answer.is_null().to_numpy(zero_copy_only=False) for answer in answers])
-    return false_RN, unknown_RN
+    return false_RN & ~unscored_RN, unknown_RN & ~unscored_RN, unscored_RN
 
 
 def _drop_values(clips: pa.Table, rules: Sequence[Rule], rule_N: np.ndarray, dropped_N: np.ndarray) -> pa.Array:

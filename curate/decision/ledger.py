@@ -13,14 +13,14 @@ import pyarrow.compute
 
 from curate.decision.partition import MAX_OFFENDERS, named, partition_offences
 from shards.errors import ContractError
-from shards.schema import STATUS_FAILED, STATUS_KEPT, STATUS_OK, STATUS_REJECTED
+from shards.schema import STATUS_FAILED, STATUS_KEPT, STATUS_OK, STATUS_REJECTED, STATUS_UNSCORED
 
 if TYPE_CHECKING:
     from curate.decision.decide import RuleStats
 
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 
-_STATUSES = [STATUS_KEPT, STATUS_REJECTED, STATUS_FAILED]
+_STATUSES = [STATUS_KEPT, STATUS_REJECTED, STATUS_FAILED, STATUS_UNSCORED]
 _SPAN = ("start_pts", "end_pts", "time_base_num", "time_base_den")
 
 

@@ -3,19 +3,24 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 import yaml
 
 from curate.config import CurateConfig
 from curate.decision.decide import RuleStats, decide, rule_stats
+from curate.decision.unscored import columns_not_scored
 from curate.pack import CUT_CODE, mark_failed
 from curate.pipeline import Pipeline
 from curate.rundir import RunDir
 from shards.config import apply_overrides, parse_config
 from shards.errors import ConfigError
-from shards.schema import DECISION, SEGMENT_CLIP, STATUS_KEPT, strings, time_base
+from shards.schema import DECISION, SEGMENT_CLIP, STATUS_KEPT, STATUS_UNSCORED, strings, time_base
+
+pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,7 @@ class Redecision:
     Attributes:
         clips: the catalog with the new decision columns.
         gained, lost: ids of clips that are kept only now, and only before.
+        unscored: ids of clips that no rule drops any more and that lack scores; a run computes them, and decides.
     """
 
     clips: pa.Table
@@ -32,6 +38,7 @@ class Redecision:
     kept_before: int
     gained: Sequence[str]
     lost: Sequence[str]
+    unscored: Sequence[str] = ()
 
     def describe(self) -> str:
         """The funnel per rule and what a rerun would change, as text."""
@@ -44,6 +51,10 @@ class Redecision:
         total, kept_s = _num_candidates(self.clips), _kept_s(self.clips)
         lines.append(f"kept {kept} of {total} clips, {kept_s:.1f} s; before {self.kept_before}")
         lines.append(f"gained {len(self.gained)}, lost {len(self.lost)}; publish by `curate run` with the same --set")
+        if self.unscored:
+            open_clips = self.clips.filter(pc.equal(self.clips["status"], STATUS_UNSCORED))
+            names = ", ".join(columns_not_scored(open_clips))
+            lines.append(f"undecided {len(self.unscored)}: without {names}; `curate run` scores these and no others")
         return "\n".join(lines)
 
 
@@ -74,6 +85,7 @@ def redecide(directory: Path, overrides: Sequence[str]) -> Redecision:
         len(kept_before),
         sorted(kept_after - kept_before),
         sorted(kept_before - kept_after),
+        sorted(strings(after.filter(pc.equal(after["status"], STATUS_UNSCORED)), "clip_id")),
     )
 
 

@@ -40,9 +40,11 @@ class RunData:
 
     @property
     def rules(self) -> dict[str, str]:
-        """Rules by name, in the order in which they decide."""
+        """Rules by name, in the order in which they decide: that of the steps, then that of the configuration."""
         keep = self.config.get("keep")
-        return {str(name): str(text) for name, text in keep.items()} if isinstance(keep, dict) else {}
+        texts = {str(name): str(text) for name, text in keep.items()} if isinstance(keep, dict) else {}
+        fired = [name for step in self.plan.get("steps", []) for name in step.get("rules") or [] if name in texts]
+        return {name: texts[name] for name in dict.fromkeys([*fired, *texts])}
 
     @property
     def candidates(self) -> pa.Table:

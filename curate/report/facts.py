@@ -47,6 +47,16 @@ class StepCost:
 
 
 @dataclass(frozen=True)
+class SavedWork:
+    """Clips that a model stage saw and was spared, of all candidates."""
+
+    name: str
+    seen: int
+    spared: int
+    total: int
+
+
+@dataclass(frozen=True)
 class FrameCost:
     """Frames that were decoded or encoded, and how many per frame of the source."""
 
@@ -95,6 +105,18 @@ def step_costs(run: RunData) -> list[StepCost]:
         for step in steps
         if isinstance(step, Mapping)
     ]
+
+
+def saved_work(run: RunData) -> list[SavedWork]:
+    """Clips that each model stage saw, and those it did not have to see because an earlier rule drops them."""
+    total = len(run.candidates)
+    cells = Counter(texts(run.candidates, "not_scored"))
+    saved = []
+    for step in run.plan.get("steps", []):
+        if step.get("kind") == "model" and step.get("adds"):
+            skipped = sum(number for cell, number in cells.items() if step["adds"][0] in cell.split(";"))
+            saved.append(SavedWork(str(step.get("name", "?")), total - skipped, skipped, total))
+    return saved
 
 
 def frame_costs(run: RunData) -> list[FrameCost]:

@@ -18,6 +18,7 @@ from curate.report.facts import (
     flat,
     frame_costs,
     input_groups,
+    saved_work,
     score_errors,
     step_costs,
 )
@@ -62,6 +63,7 @@ def report_facts(run: RunData) -> dict[str, Any]:
         "frame_costs": frame_costs(run),
         "decoded_per_source_frame": decoded_per_source_frame(run),
         "step_costs": costs,
+        "saved_work": saved_work(run),
         "longest_step_s": max((cost.cpu_s or 0 for cost in costs), default=0),
         "dataset_facts": dataset_facts(run),
         "machine": flat(run.metrics.get("machine") or {}),

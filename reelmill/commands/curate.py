@@ -14,7 +14,7 @@ app = typer.Typer(
 
 @app.command(epilog="Example: reelmill curate plan curate/web_video --set caption.model.path=blip2-opt-2.7b")
 def plan(config: ConfigArgument, set_: SetOption = None) -> None:
-    """Print the steps, the columns they read and add, where each rule can fire, and models that are missing."""
+    """Print the steps: columns read and added, rows seen, where each rule fires, resources; and missing models."""
     from curate.config import load_curate_config
     from curate.pipeline import Pipeline
 

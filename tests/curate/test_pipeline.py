@@ -60,3 +60,29 @@ def test_a_changed_clip_rule_scans_nothing_again():
 def test_a_missing_model_is_named_with_its_key_before_anything_runs():
     with pytest.raises(ConfigError, match=r"caption\.model"):
         pipeline(caption={"model": {"path": "/nowhere/blip2"}}).require_models()
+
+
+def test_rules_fire_by_step_whatever_their_order_and_a_model_stands_behind_those_before_it():
+    keep = {
+        "caption": "caption IS NOT NULL",
+        "light": "luma_mean >= 24",
+        "long": "num_frames >= 9",
+        "unique": "NOT is_duplicate",
+    }
+    built = pipeline(keep=keep)
+    assert [rule.name for rule in built.clip_rules] == ["long", "light", "caption", "unique"]
+    (captions,) = built.frame_stages
+    assert [rule.name for rule in built.gate(captions)] == ["long", "light"]
+    assert pipeline(keep=keep, score_all=True).gate(captions) == []
+
+
+def test_the_plan_says_what_each_step_reads_adds_sees_and_takes():
+    built = pipeline(keep={"light": "luma_mean >= 24", "words": "caption IS NOT NULL"}, run={"model_gpus": 0.25})
+    steps = {step["name"]: step for step in built.steps()}
+    assert steps["light"]["rules"] == {"light": "luma_mean >= 24"}
+    assert (steps["caption"]["after"], steps["caption"]["reads"]) == (["light"], ["uri", "sidecar_caption"])
+    assert steps["pack"]["after"] == ["light", "words"]
+    text = built.describe().splitlines()
+    at = next(index for index, line in enumerate(text) if line.startswith("caption"))
+    assert text[at].endswith("batches of 8; in Ray 1 process with 0.5 CPU and 0.25 GPU")
+    assert text[at + 1] == "    sees  only rows that pass light"

@@ -1,6 +1,7 @@
 """The report of an invented run: numbers as in the catalog, hostile text inert, every file but the catalog optional."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from curate.decision.ledger import balance
 from curate.report.charts import Threshold, category_counts, histogram, thresholds
 from curate.report.data import RunData, load_run, seconds
 from curate.report.examples import THUMB_PX, galleries, thumbnail
-from curate.report.facts import decoded_per_source_frame, flat, frame_costs, input_groups
+from curate.report.facts import SavedWork, decoded_per_source_frame, flat, frame_costs, input_groups, saved_work
 from curate.report.funnel import funnel
 from curate.report.page import data_uri
 from curate.report.text import clock, duration, number, share, size, visible
@@ -298,6 +299,17 @@ def test_costs_are_per_source_frame(run_dir: Path):
     run = load_run(run_dir)
     assert decoded_per_source_frame(run) == pytest.approx(1.02)
     assert {cost.name: cost.per_source_frame for cost in frame_costs(run)}["decoded verify"] == pytest.approx(0.5)
+
+
+def test_the_report_says_what_a_model_was_spared_and_lists_rules_in_the_order_of_the_steps(tmp_path: Path):
+    """Of three clips one was dropped before the captioner; `late` is written first and fires last."""
+    rows = [{"segment": "clip", "caption": "a"}] * 2 + [{"segment": "clip", "not_scored": "caption;caption_source"}]
+    run = load_run(with_rows(tmp_path, [dict(row) for row in rows]))
+    model = {"name": "caption", "kind": "model", "adds": ["caption", "caption_source"], "rules": {"late": "x"}}
+    early = {"name": "motion", "kind": "map", "adds": ["flow"], "rules": {"early": "y"}}
+    run = replace(run, plan={"steps": [early, model]}, config={"keep": {"late": "x", "early": "y"}})
+    assert saved_work(run) == [SavedWork("caption", seen=2, spared=1, total=3)]
+    assert list(run.rules) == ["early", "late"]
 
 
 def test_inputs_are_grouped_by_seconds(run_dir: Path):
