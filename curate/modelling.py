@@ -21,7 +21,6 @@ from curate.pipeline import Pipeline
 from curate.rundir import RunDir, read_json, write_json, write_table
 from curate.stage import SOURCE_COLUMNS, FrameStage
 from curate.worker import Job
-from shards.ids import digest
 from shards.schema import SEGMENT_CLIP, VIDEO, strings
 
 CLIPS_AT_ONCE = 64  # bounds the decoded frames in memory; a fixed number, so batches do not depend on the machine
@@ -38,8 +37,8 @@ class Models:
         self.opened = False
 
     def name_of(self, part_name: str) -> str:
-        """Name of the part's file of model columns: other weights or options, another name."""
-        return f"{part_name}-{self.pipeline.model_identity[:8]}"
+        """Name of the part's file of model columns."""
+        return models_name(part_name, self.pipeline)
 
     def run(self, part_name: str) -> Mapping[str, Any]:
         """Write one part's `models` file: all columns of its clips, the models' included; returns the costs.
@@ -131,6 +130,11 @@ class Models:
         return clips
 
 
+def models_name(part_name: str, pipeline: Pipeline) -> str:
+    """Name of a part's file of model columns: other weights or options, another name."""
+    return f"{part_name}-{pipeline.model_identity[:8]}"
+
+
 def _marked(scored: pa.Table, stage: FrameStage) -> pa.Table:
     """Rows of a stage, whose columns they lack no longer."""
     cells = [
@@ -165,8 +169,3 @@ def _within(clips: pa.Table) -> pc.Expression:
         pts = pc.field("pts")
         within = within | ((pc.field("video_id") == video_id) & (pts >= first) & (pts < last))
     return within
-
-
-def part_key(rows: list[dict[str, Any]], identity: str) -> str:
-    """Key of a part: its inputs (uri, size, time of change) and what the scan's rows depend on."""
-    return digest([rows, identity])[:12]

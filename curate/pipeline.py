@@ -86,8 +86,7 @@ class Pipeline:
         config = self.config
         own = [config.media, config.scan, config.scenes]
         stages = [stage.identity() for stage in self.span_stages]
-        rules = [[rule.name, rule.expression] for rule in self.video_rules]
-        return digest([[item.resolved() for item in own], stages, rules])
+        return digest([[item.resolved() for item in own], stages])
 
     @cached_property
     def model_identity(self) -> str:

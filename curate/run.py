@@ -15,17 +15,17 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.parquet as pq
 
 from curate.config import CurateConfig
 from curate.decision.decide import RuleStats, decide, rule_stats
 from curate.decision.dedup import mark_duplicate_videos
 from curate.decision.ledger import Ledger, balance, problems
 from curate.decision.unscored import columns_not_scored
-from curate.inputs.ingest import expand_inputs, input_identity
+from curate.inputs.ingest import expand_inputs
 from curate.media.tools import ffmpeg_builds
-from curate.modelling import Models, part_key
+from curate.modelling import models_name
 from curate.pack import ShardTask, mark_failed, packed_record, plan_shards
+from curate.parts import plan_parts, read_parts, remove_other_parts
 from curate.pipeline import Pipeline
 from curate.report.write import write_report
 from curate.rundir import Part, RunDir, write_json, write_table, write_text
@@ -128,7 +128,7 @@ def make_executor(config: CurateConfig) -> Executor:
 def _curate(pipeline: Pipeline, rows: pa.Table, run_dir: RunDir, executor: Executor, progress: Progress) -> Curated:
     config = pipeline.config
     job = Job(config, run_dir.root)
-    parts = make_parts(rows, pipeline)
+    parts = plan_parts(rows, pipeline, run_dir)
     costs = list(_track(progress, "scan", executor.parts(job, parts), len(parts)))
     videos, clips = gather(pipeline, run_dir, parts)
     clips = decide(clips, videos, pipeline.clip_rules)
@@ -151,18 +151,10 @@ def _curate(pipeline: Pipeline, rows: pa.Table, run_dir: RunDir, executor: Execu
     ledger = balance(videos, clips)
     manifest = _publish(config, run_dir, job, tasks) if ledger.balances else None
     write_report(run_dir.root)
-    return Curated(run_dir, ledger, stats, manifest, problems(videos, clips, stats))
-
-
-def make_parts(rows: pa.Table, pipeline: Pipeline) -> list[Part]:
-    """Cut the inputs into parts of fixed size; the name holds the key of all that the part's rows depend on."""
-    size = pipeline.config.run.part_videos
-    parts = []
-    for start in range(0, len(rows), size):
-        videos = rows.take(list(range(start, min(start + size, len(rows)))))  # a slice would be sent as the whole table
-        key = part_key([input_identity(row) for row in videos.to_pylist()], pipeline.scan_identity)
-        parts.append(Part(key, videos))
-    return parts
+    found = problems(videos, clips, stats)
+    if not found:
+        remove_other_parts(run_dir, parts, clip_files(pipeline, parts))
+    return Curated(run_dir, ledger, stats, manifest, found)
 
 
 def gather(pipeline: Pipeline, run_dir: RunDir, parts: Sequence[Part]) -> tuple[pa.Table, pa.Table]:
@@ -170,11 +162,14 @@ def gather(pipeline: Pipeline, run_dir: RunDir, parts: Sequence[Part]) -> tuple[
 
     A file that occurs at several uris keeps its clips once; the other uris' rows are rejected as a whole.
     """
-    models = Models(Job(pipeline.config, run_dir.root))
-    videos = pa.concat_tables([pq.read_table(run_dir.part("videos", part.name)) for part in parts])
-    clips = pa.concat_tables([pq.read_table(run_dir.part("models", models.name_of(part.name))) for part in parts])
+    videos, clips = read_parts(run_dir, parts, clip_files(pipeline, parts), pipeline.video_rules)
     videos, clips = mark_duplicate_videos(videos, clips)
     return videos, pipeline.gather.gather(clips)
+
+
+def clip_files(pipeline: Pipeline, parts: Sequence[Part]) -> list[str]:
+    """Name of each part's `models` file."""
+    return [models_name(part.name, pipeline) for part in parts]
 
 
 def make_plan_id(pipeline: Pipeline, videos: pa.Table) -> str:

@@ -2,7 +2,7 @@
 
 config.yaml plan.json metrics.json report.html
 parts/<step>/<part>.parquet    steps: videos, clips, frames, models
-parts/costs/<part>.json        measured costs of a part: never part of the data
+parts/costs/<part>.json        measured costs of a part, and the keys by which its inputs are found again
 catalog/videos.parquet clips.parquet
 dataset/                       what is published
 scratch/                       empty after every run
@@ -27,15 +27,17 @@ from shards.errors import ConfigError
 
 @dataclass(frozen=True)
 class Part:
-    """A fixed group of inputs: the unit of work and of resume.
+    """A few inputs: the unit of work and of resume.
 
     Attributes:
-        name: file name stem; holds the key, so that another input or option is another file.
+        name: file name stem; a hash of the keys of the inputs it was made of.
         videos: rows of VIDEO as ingest made them (uri, sidecar text, provenance).
+        keys: key of each row: another input or option, another key.
     """
 
     name: str
     videos: pa.Table
+    keys: tuple[str, ...]
 
 
 @dataclass(frozen=True)

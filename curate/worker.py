@@ -5,7 +5,7 @@ over many videos.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import psutil
 import pyarrow as pa
 
 from curate.config import CurateConfig
+from curate.decision.early import judge_videos
 from curate.inputs.ingest import probe_videos
 from curate.media.child import MediaChild
 from curate.pack import ShardTask, is_packed, pack_shard, packed_path, packed_record
@@ -24,7 +25,7 @@ from curate.scan import scan_video
 from curate.scenes.segments import find_segments
 from curate.stage import run_span_stages
 from shards.errors import MediaError
-from shards.schema import CLIP, STATUS_FAILED, STATUS_OK, STATUS_REJECTED, VIDEO, from_rows
+from shards.schema import CLIP, STATUS_FAILED, STATUS_OK, VIDEO, from_rows
 
 T = TypeVar("T")
 
@@ -97,7 +98,7 @@ class Worker(AbstractContextManager["Worker"]):
         before = self.child.usage.decoded_frames["probe"]
         videos = self._timed(costs, "probe", lambda: probe_videos(part.videos, self.child))
         costs.count("decoded_keyframes", self.child.usage.decoded_frames["probe"] - before)
-        rows = _refuse_by_key_frames(videos, self.pipeline)
+        rows = judge_videos(videos, self.pipeline.video_rules).to_pylist()
         clips, frames = [], []
         for row in rows:
             if row["status"] == STATUS_OK:
@@ -106,7 +107,7 @@ class Worker(AbstractContextManager["Worker"]):
             self.run_dir.part("frames", part.name), pa.concat_tables([FRAME.empty_table(), *frames]), FRAMES_AT_ONCE
         )
         write_table(self.run_dir.part("clips", part.name), _concat(clips, self.pipeline))
-        write_json(done, costs.as_json())
+        write_json(done, costs.as_json() | {"inputs": _input_states(part, rows)})
         write_table(self.run_dir.part("videos", part.name), from_rows(rows, VIDEO))
         return costs.as_json()
 
@@ -154,18 +155,14 @@ class Worker(AbstractContextManager["Worker"]):
         return own.user + own.system + self.child.usage.cpu_s
 
 
-def _refuse_by_key_frames(videos: pa.Table, pipeline: Pipeline) -> list[dict[str, Any]]:
-    """Rows of VIDEO; those that a rule over key frames rejects are marked and will not be scanned."""
-    rows = videos.to_pylist()
-    for rule in pipeline.video_rules:
-        for row, passed in zip(rows, rule.evaluate(videos).to_pylist(), strict=True):
-            if row["status"] != STATUS_OK or passed:
-                continue
-            if passed is None:
-                row.update(status=STATUS_FAILED, drop_rule=rule.name, error="rule_unknown")
-            else:
-                row.update(status=STATUS_REJECTED, drop_rule=rule.name)
-    return rows
+def _input_states(part: Part, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What a later run must know of a part's inputs to find them again and to see whether their rows can stay."""
+    pairs = zip(part.keys, rows, strict=True)
+    names = ("uri", "video_id")
+    return [
+        {"key": key, **{name: row[name] for name in names}, "stopped": row["drop_rule"] is not None}
+        for key, row in pairs
+    ]
 
 
 def _concat(clips: list[pa.Table], pipeline: Pipeline) -> pa.Table:
