@@ -59,6 +59,19 @@ def publish(
     _print(cli_views.publication(dataset_folder(directory), plan))
 
 
+@app.command(epilog="Example: reelmill shards diff run --from 1 --to 3")
+def diff(
+    directory: DatasetArgument,
+    before: Annotated[int | None, typer.Option("--from", help="A version; default the one before the other.")] = None,
+    after: Annotated[int | None, typer.Option("--to", help="The other version; default the newest.")] = None,
+    keys: Annotated[bool, typer.Option("--keys", help="Print every key, not the first few.")] = False,
+) -> None:
+    """Compare two versions: samples by key and checksum, splits, columns, sizes."""
+    from shards import version_views
+
+    _print(version_views.difference(dataset_folder(directory), before, after, keys))
+
+
 def dataset_folder(directory: Path) -> Path:
     """The dataset of a curation run, or the folder itself."""
     return directory / "dataset" if (directory / "dataset").is_dir() else directory
