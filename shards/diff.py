@@ -13,9 +13,8 @@ from shards.manifest import Manifest, versions
 from shards.reader import open_dataset
 from shards.schema import strings
 from shards.store import Store, open_store
-from shards.tar import SUFFIXES
 
-_HASHES = [f"{suffix}_xxh3" for suffix in SUFFIXES]
+_HASH = "_xxh3"
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class VersionDiff:
         after: manifest of the other.
         added: keys only in the other, sorted.
         removed: keys only in the one, sorted.
-        changed: for keys of both, sorted, the suffixes of the members whose bytes differ.
+        changed: for keys of both, sorted, the members whose bytes differ.
         moves: samples of both that lie in another split, by key.
     """
 
@@ -96,7 +95,8 @@ def diff(dataset: str | Path | Store, before: int | None = None, after: int | No
 
 def compare(before: Manifest, old: pa.Table, after: Manifest, new: pa.Table) -> VersionDiff:
     """Compare two versions by their manifests and plan indexes."""
-    sides = [rows.select(["key", "split", *_HASHES]).combine_chunks() for rows in (old, new)]
+    hashes = [name for name in old.column_names if name.endswith(_HASH) and name in new.column_names]
+    sides = [rows.select(["key", "split", *hashes]).combine_chunks() for rows in (old, new)]
     sides = [side.append_column("here", pa.array([True] * len(side), pa.bool_())) for side in sides]
     both = sides[0].join(sides[1], "key", join_type="full outer", right_suffix="_after")
     both = both.sort_by("key")
@@ -107,7 +107,7 @@ def compare(before: Manifest, old: pa.Table, after: Manifest, new: pa.Table) -> 
         after,
         added=strings(both.filter(pc.invert(in_old)), "key"),
         removed=strings(both.filter(pc.invert(in_new)), "key"),
-        changed=_changed(kept),
+        changed=_changed(kept, hashes),
         moves=_moves(kept),
     )
 
@@ -117,12 +117,12 @@ def count_moves(moves: Sequence[Move]) -> dict[str, int]:
     return dict(sorted(Counter(f"{move.before} to {move.after}" for move in moves).items()))
 
 
-def _changed(kept: pa.Table) -> dict[str, list[str]]:
+def _changed(kept: pa.Table, hashes: Sequence[str]) -> dict[str, list[str]]:
     changed: dict[str, list[str]] = {}
-    for suffix, name in zip(SUFFIXES, _HASHES, strict=True):
+    for name in hashes:
         differs = pc.not_equal(kept.column(name), kept.column(f"{name}_after"))
         for key in strings(kept.filter(differs), "key"):
-            changed.setdefault(key, []).append(suffix)
+            changed.setdefault(key, []).append(name.removesuffix(_HASH))
     return dict(sorted(changed.items()))
 
 

@@ -15,6 +15,7 @@ from shards.commit import Commit, Record, StoredFile
 from shards.errors import ConfigError, ContractError
 from shards.splits import SplitConfig
 from shards.store import ObjectMissing, Store
+from shards.tombstones import Withdrawal
 
 LATEST = "LATEST"
 README = "README.md"
@@ -87,6 +88,9 @@ class Manifest(Record):
     splits: dict[str, SplitStats]
     stats: Stats
     licences: tuple[str, ...]
+    withdrawn: tuple[Withdrawal, ...] = Field(
+        default=(), description="What must not come back; the field is absent if there is nothing."
+    )
     config: dict[str, Any] = Field(description="Resolved configuration of the run that published.")
 
     def content(self) -> dict[str, Any]:
@@ -95,7 +99,7 @@ class Manifest(Record):
 
     def to_bytes(self) -> bytes:
         """The file."""
-        return self.model_dump_json(indent=1).encode() + b"\n"
+        return self.model_dump_json(indent=1, exclude=None if self.withdrawn else {"withdrawn"}).encode() + b"\n"
 
     def sha256(self) -> str:
         """Checksum of the file: what a trainer pins."""

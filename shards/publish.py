@@ -8,7 +8,8 @@ that a publisher killed before its manifest leaves nothing that another could ta
 import io
 import logging
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,29 @@ from shards.manifest import (
 from shards.schema import SAMPLE, column, integers, members_of, sample_schema, strings
 from shards.splits import SPLITS, SplitConfig, assign_splits
 from shards.store import Store, create_or_same, open_store
+from shards.tombstones import Withdrawal, is_withdrawn
 
 log = logging.getLogger(__name__)
 ID = column("id", pa.int64(), "", "Number of the sample in this version, from 0.")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a version is to hold.
+
+    Attributes:
+        commits: its shards.
+        config: resolved configuration of the run.
+        splits: how samples are divided.
+        keep_keys: publish only these samples of the shards; None for all.
+        withdrawn: what must not be published whatever the rest says.
+    """
+
+    commits: Sequence[Commit]
+    config: Mapping[str, Any]
+    splits: SplitConfig
+    keep_keys: Collection[str] | None = None
+    withdrawn: tuple[Withdrawal, ...] = ()
 
 
 def publish(
@@ -52,6 +73,8 @@ def publish(
     keep_keys: Collection[str] | None = None,
 ) -> Manifest:
     """Make commits the next version; the newest version is returned unchanged if it is the same.
+
+    What was withdrawn from the newest version stays withdrawn.
 
     Args:
         dataset: folder, uri or store of the dataset.
@@ -64,9 +87,46 @@ def publish(
         ContractError: nothing would be published, a key would be twice, indexes have different columns, or an object
             is not what its commit says.
     """
-    store = open_store(dataset)
-    commits = sorted(commits, key=lambda commit: commit.shard.path)
-    table = _plan_table(store, commits, splits, keep_keys)
+    return publish_next(
+        open_store(dataset),
+        lambda newest: Draft(commits, config, splits, keep_keys, newest.withdrawn if newest else ()),
+    )
+
+
+def publish_next(store: Store, draft_of: Callable[[Manifest | None], Draft]) -> Manifest:
+    """Publish what is drafted on top of the newest version; it is drafted anew if another publisher was faster.
+
+    Args:
+        store: of the dataset.
+        draft_of: from the newest manifest, None if there is none, to the next version.
+    """
+    lost = False  # a race for the number
+    while True:
+        published = versions(store)
+        newest = read_manifest(store, published[-1]) if published else None
+        if lost and newest:
+            log.warning("another publisher made version %d of %s; this is the next", newest.version, store.uri)
+        manifest = _build(store, draft_of(newest))
+        if newest and newest.content() == manifest.content():
+            manifest = newest
+            break
+        parent = Parent(version=newest.version, sha256=newest.sha256()) if newest else None
+        manifest = manifest.model_copy(update={"version": newest.version + 1 if newest else 1, "parent": parent})
+        if store.create(manifest_path(manifest.version), manifest.to_bytes()):
+            break
+        lost = True
+    reached("publish-manifest")
+    store.replace(README, dataset_card(manifest).encode())
+    reached("publish-card")
+    store.replace(LATEST, f"v{manifest.version:06d} {manifest.sha256()}\n".encode())
+    reached("publish-latest")
+    return manifest
+
+
+def _build(store: Store, draft: Draft) -> Manifest:
+    """The manifest of a draft but for its place in history; its plan index is in the store."""
+    commits = sorted(draft.commits, key=lambda commit: commit.shard.path)
+    table = _plan_table(store, commits, draft)
     plan_bytes = _arrow_bytes(table)
     plan_index = PlanIndexFile(
         path=f"manifests/{sha256(plan_bytes).hexdigest()[:16]}.plan.arrow",
@@ -77,13 +137,7 @@ def publish(
     )
     create_or_same(store, plan_index.path, plan_bytes)
     reached("publish-plan")
-    manifest = _create_manifest(store, _manifest(commits, table, plan_index, config, splits))
-    reached("publish-manifest")
-    store.replace(README, dataset_card(manifest).encode())
-    reached("publish-card")
-    store.replace(LATEST, f"v{manifest.version:06d} {manifest.sha256()}\n".encode())
-    reached("publish-latest")
-    return manifest
+    return _manifest(commits, table, plan_index, draft)
 
 
 def plan_index_table(index: pa.Table, splits: Sequence[str]) -> pa.Table:
@@ -95,24 +149,26 @@ def plan_index_table(index: pa.Table, splits: Sequence[str]) -> pa.Table:
     return index.select([ID.name, *known, *scores]).combine_chunks()
 
 
-def _plan_table(store: Store, commits: Sequence[Commit], config: SplitConfig, keep: Collection[str] | None) -> pa.Table:
+def _plan_table(store: Store, commits: Sequence[Commit], draft: Draft) -> pa.Table:
     if not commits:
         raise ContractError(
             f"dataset {store.uri} has no commits to publish; at least one shard is needed; run curation"
         )
     index = pa.concat_tables(_same_columns(store, commits))
-    if keep is not None:
-        index = index.filter(pc.is_in(index.column("key"), value_set=pa.array(sorted(keep), pa.string())))
+    if draft.keep_keys is not None:
+        index = index.filter(pc.is_in(index.column("key"), value_set=pa.array(sorted(draft.keep_keys), pa.string())))
+    index = index.filter(pc.invert(is_withdrawn(index, draft.withdrawn)))
     keys = strings(index, "key")
     if not keys:
         raise ContractError(
-            f"version of {store.uri} has 0 samples; an empty version is not published; loosen the rules"
+            f"version of {store.uri} has 0 samples; an empty version is not published; "
+            f"loosen the rules or withdraw less"
         )
     if len(set(keys)) != len(keys):
         raise ContractError(
             f"{len(keys)} samples have {len(set(keys))} keys; a key is published once; name fewer commits"
         )
-    sides = assign_splits(strings(index, "video_id"), index.column("dup_group").to_pylist(), config)
+    sides = assign_splits(strings(index, "video_id"), index.column("dup_group").to_pylist(), draft.splits)
     return plan_index_table(index, sides)
 
 
@@ -150,40 +206,19 @@ def _arrow_bytes(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def _create_manifest(store: Store, draft: Manifest) -> Manifest:
-    lost = False  # a race for the number
-    while True:
-        published = versions(store)
-        newest = read_manifest(store, published[-1]) if published else None
-        if newest and newest.content() == draft.content():
-            return newest
-        if lost and newest:
-            log.warning("another publisher made version %d of %s; this is the next", newest.version, store.uri)
-        parent = Parent(version=newest.version, sha256=newest.sha256()) if newest else None
-        manifest = draft.model_copy(update={"version": newest.version + 1 if newest else 1, "parent": parent})
-        if store.create(manifest_path(manifest.version), manifest.to_bytes()):
-            return manifest
-        lost = True
-
-
-def _manifest(
-    commits: Sequence[Commit],
-    table: pa.Table,
-    plan_index: PlanIndexFile,
-    config: Mapping[str, Any],
-    splits: SplitConfig,
-) -> Manifest:
+def _manifest(commits: Sequence[Commit], table: pa.Table, plan_index: PlanIndexFile, draft: Draft) -> Manifest:
     return Manifest(
         version=1,
         parent=None,
         shards=tuple(commits),
         plan_index=plan_index,
         columns=column_info(table.schema),
-        split_config=splits,
+        split_config=draft.splits,
         splits={name: _split_stats(table.filter(pc.equal(table.column("split"), pa.scalar(name)))) for name in SPLITS},
         stats=_stats(commits, table),
         licences=tuple(sorted({str(licence) for licence in table.column("licence").drop_null().to_pylist()})),
-        config=dict(config),
+        withdrawn=draft.withdrawn,
+        config=dict(draft.config),
     )
 
 

@@ -21,6 +21,7 @@ from shards.schema import member_column, members_of, strings
 from shards.splits import assign_splits
 from shards.store import ObjectMissing, Store, is_leftover, open_store
 from shards.tar import parse_tar
+from shards.tombstones import is_withdrawn
 from shards.writer import MemberRecord, group_samples
 
 
@@ -29,8 +30,8 @@ class Problem:
     """A broken promise.
 
     Attributes:
-        code: stable: missing, size, sha256, tar, index, member, content, frames, plan_index, split, manifest, commit,
-            latest, orphan, leftover (of a killed writer: in nobody's way), foreign.
+        code: stable: missing, size, sha256, tar, index, member, content, frames, plan_index, split, withdrawn, manifest,
+            commit, latest, orphan, leftover (of a killed writer: in nobody's way), foreign.
         path: of the object.
         detail: for people.
     """
@@ -125,6 +126,8 @@ def _plan_index(store: Store, manifest: Manifest) -> Iterator[Problem]:
     sides = assign_splits(strings(table, "video_id"), table.column("dup_group").to_pylist(), manifest.split_config)
     if table.column("split").to_pylist() != sides:
         yield Problem("split", file.path, "splits are not those that the manifest's split_config gives")
+    if pc.any(is_withdrawn(table, manifest.withdrawn)).as_py():
+        yield Problem("withdrawn", file.path, "samples are published that the manifest says are withdrawn")
     for commit in manifest.shards:
         yield from _same_rows(store, commit, table)
 

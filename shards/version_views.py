@@ -1,12 +1,22 @@
 """What the commands about versions show: titles, columns and rows, printed by `reelmill shards …`."""
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from shards.append import append
 from shards.cli_views import Listing
+from shards.commit import list_commits
+from shards.compact import compact, partly_published
 from shards.diff import count_moves, diff
+from shards.errors import ConfigError
+from shards.manifest import Manifest, read_manifest, versions
+from shards.store import Store, open_store
+from shards.withdraw import lift, withdraw
 
 _EXAMPLES = 3
+_COLUMNS = ["what", "number", "which"]
 
 
 def difference(uri: str | Path, before: int | None = None, after: int | None = None, keys: bool = False) -> Listing:
@@ -39,7 +49,97 @@ def difference(uri: str | Path, before: int | None = None, after: int | None = N
     ]
     state = "the same samples" if found.same_samples else "other samples"
     title = f"version {found.before.version} to {found.after.version}: {state}"
-    return Listing(title, ["what", "number", "which"], rows)
+    return Listing(title, _COLUMNS, rows)
+
+
+def appended(uri: str | Path, plan_id: str | None) -> Listing:
+    """Append the shards of a plan to the newest version.
+
+    Raises:
+        ConfigError: the plan has no commit, or there are several.
+    """
+    store = open_store(uri)
+    commits = list_commits(store, plan_id)
+    if not commits:
+        raise ConfigError(f"dataset {store.uri} has no committed shard of plan {plan_id}; name another plan")
+    return _published(store, lambda: append(store, commits))
+
+
+def key_list(path: Path | None) -> list[str]:
+    """Keys in a file, one a line; none without a file.
+
+    Raises:
+        ConfigError: the file cannot be read as text.
+    """
+    if path is None:
+        return []
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"keys are in {path}; {error}; name a text file with one key a line") from error
+
+
+def withdrawal(
+    uri: str | Path,
+    reason: str,
+    sources: Sequence[str],
+    keys: Sequence[str],
+    by: str | None = None,
+    date: str | None = None,
+    unseen: bool = False,
+) -> Listing:
+    """Withdraw samples, and say where their bytes still are.
+
+    Raises:
+        ConfigError: nothing is published, nothing is named, or a name is unknown.
+    """
+    store = open_store(uri)
+    listing = _published(
+        store,
+        lambda: withdraw(store, reason=reason, sources=sources, keys=keys, by=by, date=date, unseen=unseen),
+    )
+    holding = partly_published(store, read_manifest(store))
+    if holding:
+        advice = "the bytes are there until `reelmill shards compact`, then `reelmill shards gc --keep-versions 1`"
+        listing.rows.append(["shards with unpublished samples", str(len(holding)), advice])
+    return listing
+
+
+def compaction(uri: str | Path, scratch: str | Path | None = None) -> Listing:
+    """Write shards with unpublished samples again.
+
+    Raises:
+        ConfigError: nothing is published.
+    """
+    store = open_store(uri)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="reelmill-") as folder:
+        return _published(store, lambda: compact(store, Path(folder)))
+
+
+def lifting(uri: str | Path, sources: Sequence[str], keys: Sequence[str]) -> Listing:
+    """Lift tombstones.
+
+    Raises:
+        ConfigError: nothing is published, or a name is not withdrawn.
+    """
+    store = open_store(uri)
+    listing = _published(store, lambda: lift(store, sources=sources, keys=keys))
+    listing.rows.append(["to bring samples back", "", "`reelmill shards publish`, or a curation run"])
+    return listing
+
+
+def _published(store: Store, act: Callable[[], Manifest]) -> Listing:
+    """What a publication changed, seen from the version before."""
+    before = versions(store)
+    manifest = act()
+    if manifest.version in before:
+        return Listing(f"version {manifest.version} is unchanged", _COLUMNS)
+    if manifest.parent is None:
+        return Listing(
+            f"version {manifest.version} is published", _COLUMNS, [["added", str(manifest.stats.num_samples), ""]]
+        )
+    listing = difference(store.uri, manifest.parent.version, manifest.version)
+    return replace(listing, title=f"version {manifest.version} is published; before it, {manifest.parent.version}")
 
 
 def _some(what: str, names: Sequence[str], every: bool) -> list[list[str]]:

@@ -52,11 +52,17 @@ def verify(
 def publish(
     directory: DatasetArgument,
     plan: Annotated[str | None, typer.Option("--plan", help="Plan whose commits are published.")] = None,
+    append: Annotated[
+        bool, typer.Option("--append", help="Add the plan's shards to what the newest version publishes.")
+    ] = False,
 ) -> None:
     """Make committed shards the next version; the same commits are the same version."""
-    from shards import cli_views
+    from shards import cli_views, version_views
 
-    _print(cli_views.publication(dataset_folder(directory), plan))
+    if append:
+        _print(version_views.appended(dataset_folder(directory), plan))
+    else:
+        _print(cli_views.publication(dataset_folder(directory), plan))
 
 
 @app.command(epilog="Example: reelmill shards diff run --from 1 --to 3")
@@ -70,6 +76,42 @@ def diff(
     from shards import version_views
 
     _print(version_views.difference(dataset_folder(directory), before, after, keys))
+
+
+@app.command(epilog="Example: reelmill shards withdraw run --source 0a1b2c3d4e5f6071 --reason 'owner asked'")
+def withdraw(
+    directory: DatasetArgument,
+    source: Annotated[
+        list[str] | None, typer.Option("--source", metavar="ID", help="video_id, uri or sha256; may be repeated.")
+    ] = None,
+    keys: Annotated[Path | None, typer.Option("--keys", metavar="FILE", help="Keys of samples, one a line.")] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why; stored in the manifest.")] = "",
+    by: Annotated[str | None, typer.Option("--by", help="Who decided; stored.")] = None,
+    date: Annotated[str | None, typer.Option("--date", help="When, YYYY-MM-DD; stored. No clock is asked.")] = None,
+    unseen: Annotated[bool, typer.Option("--unseen", help="Also names that no shard has yet.")] = False,
+    lift: Annotated[bool, typer.Option("--lift", help="Take the tombstones of these names away again.")] = False,
+) -> None:
+    """Publish a version without some samples; no later version brings them back unless lifted."""
+    from shards import version_views
+
+    folder, key_list = dataset_folder(directory), version_views.key_list(keys)
+    if lift:
+        _print(version_views.lifting(folder, source or [], key_list))
+    else:
+        _print(version_views.withdrawal(folder, reason, source or [], key_list, by, date, unseen))
+
+
+@app.command(epilog="Example: reelmill shards compact run")
+def compact(
+    directory: DatasetArgument,
+    scratch: Annotated[
+        Path | None, typer.Option("--scratch", help="Folder for tars while they are built; default the system's.")
+    ] = None,
+) -> None:
+    """Publish the same samples from shards that hold nothing else; removes no file."""
+    from shards import version_views
+
+    _print(version_views.compaction(dataset_folder(directory), scratch))
 
 
 def dataset_folder(directory: Path) -> Path:

@@ -5,6 +5,7 @@ import pytest
 
 from shards import version_views
 from shards.commit import Commit, list_commits
+from shards.errors import ConfigError
 from shards.manifest import Manifest
 from shards.publish import publish
 from shards.splits import SplitConfig
@@ -25,3 +26,27 @@ def test_a_difference_names_a_few_samples_or_all(root: Path, commit_clips: Calla
     assert ["num_samples", "+5", "5 to 10"] in listing.rows
     every = version_views.difference(root, 1, 2, keys=True).rows
     assert [row[2] for row in every if row[0] == "added"] == late
+
+
+def test_appending_says_what_came(root: Path, commit_clips: Callable[..., Commit]):
+    commit_clips(0, ["late"], plan_id="cd" * 32)
+    listing = version_views.appended(root, "cd")
+    assert listing.title == "version 2 is published; before it, 1"
+    assert ["added", "1", "late"] in listing.rows
+    assert version_views.appended(root, "cd").title == "version 2 is unchanged"
+    with pytest.raises(ConfigError, match="no committed shard of plan 99"):
+        version_views.appended(root, "99")
+
+
+def test_withdrawing_says_where_the_bytes_are_and_compaction_takes_them_out(root: Path, tmp_path: Path):
+    keys = tmp_path / "keys.txt"
+    keys.write_text("clip-001\n\nclip-003\n")
+    listing = version_views.withdrawal(root, "asked to", [], version_views.key_list(keys))
+    assert ["removed", "2", "clip-001, clip-003"] in listing.rows
+    assert listing.rows[-1][:2] == ["shards with unpublished samples", "1"]
+    listing = version_views.compaction(root)
+    assert listing.title == "version 3 is published; before it, 2"
+    assert {row[0] for row in listing.rows} == {"size_bytes", "shards added", "shards removed"}
+    assert version_views.lifting(root, [], ["clip-001"]).title == "version 4 is published; before it, 3"
+    with pytest.raises(ConfigError, match="name a text file with one key a line"):
+        version_views.key_list(tmp_path)
