@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from shards.errors import ConfigError, ContractError
 from shards.faults import reached
 from shards.index import check_rows, index_bytes, index_table, sample_json, sample_text
+from shards.lifetime import refresh
 from shards.store import ObjectMissing, Store, create_or_same, local_writing, open_store
 from shards.writer import SampleBytes, write_shard
 
@@ -101,6 +102,7 @@ def commit_shard(
         reached("commit-tar")
         create_or_same(store, index_path, index)
         reached("commit-index")
+        refresh(store, [shard_path, index_path])  # an earlier attempt may have left them long ago
         create_or_same(store, commit_path(plan_id, shard_no), commit.model_dump_json(indent=1).encode())
         reached("commit-record")
     return commit

@@ -23,6 +23,7 @@ from shards.commit import Commit
 from shards.errors import ContractError
 from shards.faults import reached
 from shards.index import index_schema, read_index
+from shards.lifetime import refresh
 from shards.manifest import (
     LATEST,
     README,
@@ -126,6 +127,8 @@ def publish_next(store: Store, draft_of: Callable[[Manifest | None], Draft]) -> 
 def _build(store: Store, draft: Draft) -> Manifest:
     """The manifest of a draft but for its place in history; its plan index is in the store."""
     commits = sorted(draft.commits, key=lambda commit: commit.shard.path)
+    objects = [file.path for commit in commits for file in (commit.shard, commit.index)]
+    refresh(store, objects)
     table = _plan_table(store, commits, draft)
     plan_bytes = _arrow_bytes(table)
     plan_index = PlanIndexFile(
@@ -136,6 +139,7 @@ def _build(store: Store, draft: Draft) -> Manifest:
         num_samples=len(table),
     )
     create_or_same(store, plan_index.path, plan_bytes)
+    refresh(store, [*objects, plan_index.path])  # none may have gone meanwhile, and none may go before the manifest
     reached("publish-plan")
     return _manifest(commits, table, plan_index, draft)
 

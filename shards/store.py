@@ -159,7 +159,10 @@ class LocalFolder:
         """See Store. Hidden files and links are listed too: `verify` wants to see them."""
         folder = self.local_path(prefix) if prefix else self.root
         files = (Path(parent) / name for parent, _, names in os.walk(folder) for name in names)
-        found = [StoredObject(file.relative_to(self.root).as_posix(), file.lstat().st_size) for file in files]
+        found = []
+        for file in files:
+            with suppress(FileNotFoundError):  # a writer's temporary name, gone meanwhile
+                found.append(StoredObject(file.relative_to(self.root).as_posix(), file.lstat().st_size))
         return sorted(found, key=lambda item: item.path)
 
     def _reading(self, path: str) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from shards.append import append
 from shards.cli_views import Listing
+from shards.collect import collect, parse_duration_s
 from shards.commit import list_commits
 from shards.compact import compact, partly_published
 from shards.diff import count_moves, diff
@@ -114,6 +115,25 @@ def compaction(uri: str | Path, scratch: str | Path | None = None) -> Listing:
     store = open_store(uri)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="reelmill-") as folder:
         return _published(store, lambda: compact(store, Path(folder)))
+
+
+def collection(uri: str | Path, grace: str, keep_versions: int | None = None, delete: bool = False) -> Listing:
+    """What no version names: removed, or only shown.
+
+    Raises:
+        ConfigError: an argument makes no sense, or nothing is published.
+    """
+    found = collect(uri, grace_s=parse_duration_s(grace), keep_versions=keep_versions, delete=delete)
+    megabytes = sum(item.size_bytes for item in found.garbage) / 1e6
+    rows = [[item.kind, f"{item.size_bytes:,}", item.path] for item in found.garbage]
+    if found.too_young:
+        rows.append(["kept", str(len(found.too_young)), f"named by nothing, younger than {grace}, or just published"])
+    if found.withdrawn_in:
+        which = ", ".join(f"v{number}" for number in found.withdrawn_in)
+        rows.append(["withdrawn samples", "", f"still published by {which}; --keep-versions drops old versions"])
+    verb = "removed" if delete else "would go; --delete removes them"
+    title = f"{uri}: {len(found.garbage)} objects of {megabytes:,.1f} MB {verb}"
+    return Listing(title, ["kind", "bytes", "path"], rows)
 
 
 def lifting(uri: str | Path, sources: Sequence[str], keys: Sequence[str]) -> Listing:

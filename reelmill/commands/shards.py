@@ -114,6 +114,21 @@ def compact(
     _print(version_views.compaction(dataset_folder(directory), scratch))
 
 
+@app.command(epilog="Example: reelmill shards gc run --grace 7d --keep-versions 2 --delete")
+def gc(
+    directory: DatasetArgument,
+    grace: Annotated[str, typer.Option("--grace", help="Younger objects stay: 7d, 12h, 30m, 45s.")] = "7d",
+    keep_versions: Annotated[
+        int | None, typer.Option("--keep-versions", metavar="N", help="Drop all but the newest N; default keep all.")
+    ] = None,
+    delete: Annotated[bool, typer.Option("--delete/--dry-run", help="Remove, or only say what would go.")] = False,
+) -> None:
+    """Remove shards, indexes and records that no version names; never a foreign file."""
+    from shards import version_views
+
+    _print(version_views.collection(dataset_folder(directory), grace, keep_versions, delete))
+
+
 def dataset_folder(directory: Path) -> Path:
     """The dataset of a curation run, or the folder itself."""
     return directory / "dataset" if (directory / "dataset").is_dir() else directory

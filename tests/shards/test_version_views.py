@@ -50,3 +50,15 @@ def test_withdrawing_says_where_the_bytes_are_and_compaction_takes_them_out(root
     assert version_views.lifting(root, [], ["clip-001"]).title == "version 4 is published; before it, 3"
     with pytest.raises(ConfigError, match="name a text file with one key a line"):
         version_views.key_list(tmp_path)
+
+
+def test_collecting_says_what_would_go_and_what_stays(root: Path):
+    version_views.withdrawal(root, "asked to", [], ["clip-001"])
+    version_views.compaction(root)
+    listing = version_views.collection(root, "0s", keep_versions=1)
+    assert "would go; --delete removes them" in listing.title
+    assert [row[0] for row in listing.rows].count("manifest") == 2
+    assert ["withdrawn samples", "", "still published by v1; --keep-versions drops old versions"] in (
+        version_views.collection(root, "0s").rows
+    )
+    assert version_views.collection(root, "7d", keep_versions=1, delete=True).title.startswith(f"{root}: 0 objects")
