@@ -1,5 +1,7 @@
 """The dataset card: a README.md with Hugging Face front matter, every number of it from the manifest."""
 
+from collections.abc import Mapping
+
 import yaml
 
 from shards.manifest import Manifest
@@ -14,18 +16,26 @@ _SIZES = [
 ]
 
 
-def dataset_card(manifest: Manifest) -> str:
-    """The card of a version."""
-    return f"---\n{_front_matter(manifest)}---\n\n{_summary(manifest)}\n{_reading(manifest)}\n{_columns(manifest)}"
+def dataset_card(manifest: Manifest, data_files: Mapping[str, str] | None = None) -> str:
+    """The card of a version.
+
+    Args:
+        manifest: of the version.
+        data_files: for each split a pattern of the tars that hold it and nothing else; None if tars hold several.
+    """
+    front, reading = _front_matter(manifest, data_files), _reading(manifest, split_tars=data_files is not None)
+    return f"---\n{front}---\n\n{_summary(manifest)}\n{reading}\n{_columns(manifest)}"
 
 
-def _front_matter(manifest: Manifest) -> str:
+def _front_matter(manifest: Manifest, data_files: Mapping[str, str] | None) -> str:
     size = next((name for limit, name in _SIZES if manifest.stats.num_samples < limit), "n>10M")
+    files = (data_files or {"train": "shards/*/*.tar"}).items()
     front = {
         "license": "other",
         "task_categories": ["text-to-video"],
         "size_categories": [size],
-        "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": "shards/*/*.tar"}]}],
+        "tags": ["video", "webdataset", "reelmill"],
+        "configs": [{"config_name": "default", "data_files": [{"split": s, "path": path} for s, path in files]}],
     }
     return yaml.safe_dump(front, sort_keys=False)
 
@@ -50,12 +60,18 @@ def _summary(manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
-def _reading(manifest: Manifest) -> str:
+def _reading(manifest: Manifest, split_tars: bool) -> str:
     members = ", ".join(f"`<key>.{suffix}`" for suffix in members_of([column.name for column in manifest.columns]))
+    splits = (
+        "Each tar holds samples of one split, and nothing that this version does not publish."
+        if split_tars
+        else "Splits are a decision of the\nversion, not of the tars: they stand in the column `split` of the plan "
+        "index that the manifest names. A tar may\nalso hold samples that this version does not publish; "
+        "`reelmill shards export` writes tars for each split without them."
+    )
     return f"""## Reading
 
-The tars are plain WebDataset: {members} for every clip. Splits are a decision of the
-version, not of the tars: they stand in the column `split` of the plan index that the manifest names.
+The tars are plain WebDataset: {members} for every clip. {splits}
 
 ```python
 from shards.reader import open_dataset

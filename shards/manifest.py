@@ -5,6 +5,7 @@ version and parent.
 """
 
 import hashlib
+import json
 import re
 from typing import Any, Literal
 
@@ -40,7 +41,7 @@ class ColumnInfo(Record):
     """A column of the plan index and of every shard's index."""
 
     name: str
-    type: str
+    type: str = Field(description="As Arrow prints it.")
     unit: str
     doc: str
 
@@ -156,6 +157,13 @@ def parse_manifest(data: bytes, path: str) -> Manifest:
     if manifest.to_bytes() != data:
         raise ContractError(f"{path} is not in the form that publishing writes; it was changed by hand; restore it")
     return manifest
+
+
+def manifest_schema() -> str:
+    """The JSON Schema of a manifest, the text of docs/manifest.schema.json."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}
+    schema["required"] = ["format", "format_version", *schema["required"]]  # they have defaults, and are always there
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 
 
 def column_info(schema: pa.Schema) -> tuple[ColumnInfo, ...]:

@@ -129,6 +129,14 @@ def gc(
     _print(version_views.collection(dataset_folder(directory), grace, keep_versions, delete))
 
 
+@app.command(epilog="Example: reelmill shards schema > docs/manifest.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of a manifest."""
+    from shards.manifest import manifest_schema
+
+    typer.echo(manifest_schema(), nl=False)
+
+
 def dataset_folder(directory: Path) -> Path:
     """The dataset of a curation run, or the folder itself."""
     return directory / "dataset" if (directory / "dataset").is_dir() else directory

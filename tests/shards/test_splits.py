@@ -39,6 +39,21 @@ def test_order_does_not_matter_and_new_sources_move_no_old_one():
     assert sides == {video: later[video] for video in videos}
 
 
+@given(SAMPLES, SAMPLES, st.integers(0, 99))
+def test_appended_sources_move_no_old_one_unless_a_duplicate_joins_them(
+    old: list[tuple[str, str | None]], new: list[tuple[str, str | None]], seed: int
+):
+    """Old samples beside one source that is surely in train, so that the rule against an empty train is not met."""
+    config = CONFIG.model_copy(update={"seed": seed})
+    names = [str(number) for number in range(99)]
+    always = names[assign_splits(names, [None] * 99, config).index("train")]
+    old = [(f"old-{video}", group) for video, group in old] + [(always, None)]
+    new = [(f"new-{video}", None if group is None else f"new-{group}") for video, group in new]
+    before = assign_splits(*zip(*old, strict=True), config)  # type: ignore[arg-type]
+    after = assign_splits(*zip(*new, *old, strict=True), config)  # type: ignore[arg-type]
+    assert after[len(new) :] == before
+
+
 def test_shares_are_about_those_of_the_config():
     videos = [f"video-{number}" for number in range(4000)]
     sides = assign_splits(videos, [None] * 4000, SplitConfig(val=0.1, test=0.2))
