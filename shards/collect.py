@@ -18,16 +18,16 @@ from shards.reader import open_dataset
 from shards.store import Store, open_store
 from shards.tombstones import is_withdrawn
 
-_BUCKET = "[a-z0-9][a-z0-9_-]*"
+_FOLDER = "[a-z0-9][a-z0-9_-]*"
 # The kinds of objects, in the order in which they are removed.
 KINDS = {
     "manifest": re.compile(r"manifests/v[0-9]{6,}\.json"),
     "commit": re.compile(r"commits/[0-9a-f]{8}/[0-9]{6,}\.json"),
     "plan_index": re.compile(r"manifests/[0-9a-f]{16}\.plan\.arrow"),
-    "index": re.compile(rf"index/(?:{_BUCKET}/[0-9a-f]{{8}}-[0-9]{{6,}}|{_BUCKET}-[0-9]{{5}})\.parquet"),
-    "shard": re.compile(rf"shards/{_BUCKET}/[0-9a-f]{{8}}-[0-9]{{6,}}\.tar|data/{_BUCKET}-[0-9]{{5}}\.tar"),
+    "index": re.compile(rf"index/{_FOLDER}/[0-9a-f]{{8}}-[0-9]{{6,}}\.parquet"),
+    "shard": re.compile(rf"shards/{_FOLDER}/[0-9a-f]{{8}}-[0-9]{{6,}}\.tar"),
     "temporary": re.compile(
-        r"(?:|(?:manifests|commits|index|shards|data)/(?:[a-z0-9_-]+/)?)"
+        r"(?:|(?:manifests|commits|index|shards)/(?:[a-z0-9_-]+/)?)"
         r"\.[A-Za-z0-9][A-Za-z0-9._-]*\.[0-9a-f]{32}\.tmp"
     ),
 }

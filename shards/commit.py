@@ -45,7 +45,7 @@ class Commit(Record):
 
     plan_id: str = Field(pattern=r"^[0-9a-f]{8,64}$", description="Hash of all that the shard's bytes depend on.")
     shard_no: int = Field(ge=0, description="Number of the shard in its plan.")
-    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Folder of the shard.")
+    bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Bucket of the samples.")
     num_samples: int = Field(gt=0, description="Samples in the tar.")
     shard: StoredFile
     index: StoredFile
@@ -64,6 +64,7 @@ def commit_shard(
     rows: pa.Table,
     members: Sequence[Mapping[str, bytes | Path]],
     scratch: Path,
+    folder: str | None = None,
 ) -> Commit:
     """Build, verify and commit a shard; a shard that is committed already with the same content is fine.
 
@@ -71,11 +72,12 @@ def commit_shard(
         dataset: folder, uri or store of the dataset.
         plan_id: hash of inputs, configuration, versions and weights; its first 8 digits name files.
         shard_no: number of the shard in the plan.
-        bucket: folder below shards/ and index/.
+        bucket: of the samples.
         rows: one row per sample, columns of `index.ROW` and any score columns.
         members: for each row what goes into the tar beside .json and .txt, which are made of the row: {"mp4": path},
             {"latent.npy": bytes}, …; the same members for all.
         scratch: existing folder for the tar while it is built; best on the dataset's disk.
+        folder: below shards/ and index/; the bucket by default.
 
     Raises:
         ContractError: rows or members break the contract, or the name is taken by other bytes.
@@ -83,10 +85,10 @@ def commit_shard(
     """
     store = open_store(dataset)
     rows = check_rows(rows)
-    name = f"{bucket}/{plan_id[:PLAN_DIGITS]}-{shard_no:06d}"
+    name = f"{folder or bucket}/{plan_id[:PLAN_DIGITS]}-{shard_no:06d}"
     shard_path, index_path = f"shards/{name}.tar", f"index/{name}.parquet"
-    with _building(scratch) as folder:
-        tar = folder / "shard.tar"
+    with _building(scratch) as work:
+        tar = work / "shard.tar"
         with local_writing(tar):
             record = write_shard(tar, _samples(rows.to_pylist(), members))
         index = index_bytes(index_table(rows, shard_path, bucket, record.samples))

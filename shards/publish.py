@@ -107,7 +107,7 @@ def publish_next(store: Store, draft_of: Callable[[Manifest | None], Draft]) -> 
         newest = read_manifest(store, published[-1]) if published else None
         if lost and newest:
             log.warning("another publisher made version %d of %s; this is the next", newest.version, store.uri)
-        manifest = _build(store, draft_of(newest))
+        manifest = build(store, draft_of(newest))
         if newest and newest.content() == manifest.content():
             manifest = newest
             break
@@ -124,8 +124,8 @@ def publish_next(store: Store, draft_of: Callable[[Manifest | None], Draft]) -> 
     return manifest
 
 
-def _build(store: Store, draft: Draft) -> Manifest:
-    """The manifest of a draft but for its place in history; its plan index is in the store."""
+def build(store: Store, draft: Draft) -> Manifest:
+    """The manifest of a draft as version 1, without a parent; its plan index is in the store."""
     commits = sorted(draft.commits, key=lambda commit: commit.shard.path)
     objects = [file.path for commit in commits for file in (commit.shard, commit.index)]
     refresh(store, objects)

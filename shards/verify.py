@@ -30,8 +30,8 @@ class Problem:
     """A broken promise.
 
     Attributes:
-        code: stable: missing, size, sha256, tar, index, member, content, frames, plan_index, split, withdrawn, manifest,
-            commit, latest, orphan, leftover (of a killed writer: in nobody's way), foreign.
+        code: stable: missing, size, sha256, tar, index, member, content, frames, plan_index, split, withdrawn,
+            manifest, commit, latest, orphan, leftover (of a killed writer: in nobody's way), foreign.
         path: of the object.
         detail: for people.
     """

@@ -12,6 +12,8 @@ from shards.commit import list_commits
 from shards.compact import compact, partly_published
 from shards.diff import count_moves, diff
 from shards.errors import ConfigError
+from shards.export import HUB_SPLITS, data_files, export
+from shards.hub import push
 from shards.manifest import Manifest, read_manifest, versions
 from shards.store import Store, open_store
 from shards.withdraw import lift, withdraw
@@ -134,6 +136,48 @@ def collection(uri: str | Path, grace: str, keep_versions: int | None = None, de
     verb = "removed" if delete else "would go; --delete removes them"
     title = f"{uri}: {len(found.garbage)} objects of {megabytes:,.1f} MB {verb}"
     return Listing(title, ["kind", "bytes", "path"], rows)
+
+
+def exported(
+    uri: str | Path, out: str | Path, version: int | None = None, scratch: str | Path | None = None
+) -> Listing:
+    """Write a version by split as a dataset of its own.
+
+    Raises:
+        ConfigError: no such version, or the folder holds something else.
+    """
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="reelmill-") as folder:
+        manifest = export(uri, out, Path(folder), version)
+    rows = [
+        [name, f"{manifest.splits[split].num_samples:,}", data_files(manifest)[name]]
+        for split, name in HUB_SPLITS.items()
+        if manifest.splits[split].num_samples
+    ]
+    return Listing(f"version {manifest.version} is exported to {out}", ["split", "clips", "tars"], rows)
+
+
+def pushed(
+    uri: str | Path,
+    repo_id: str,
+    version: int | None = None,
+    create: bool = False,
+    public: bool = False,
+    scratch: Path | None = None,
+) -> Listing:
+    """Push a version to the Hugging Face Hub.
+
+    Raises:
+        ConfigError: huggingface_hub is missing, or there is no such version or repository.
+        StoreError: the Hub refused or was not reached.
+    """
+    done = push(uri, repo_id, version=version, create=create, private=not public, scratch=scratch)
+    rows = [
+        ["commit", done.commit],
+        ["manifest sha256", done.manifest_sha256],
+        ["files", f"{done.num_files} of {done.size_bytes / 1e6:,.1f} MB"],
+        ["removed from the newest commit", f"{len(done.removed)} files; the Hub's history still has them"],
+    ]
+    return Listing(f"version {done.version} is what {repo_id} shows", ["what", "value"], rows)
 
 
 def lifting(uri: str | Path, sources: Sequence[str], keys: Sequence[str]) -> Listing:

@@ -137,6 +137,38 @@ def schema() -> None:
     typer.echo(manifest_schema(), nl=False)
 
 
+@app.command(epilog="Example: reelmill shards export run clips-v3 --version 3")
+def export(
+    directory: DatasetArgument,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder.")],
+    version: VersionOption = None,
+    scratch: Annotated[
+        Path | None, typer.Option("--scratch", help="Folder for tars while they are built; default the system's.")
+    ] = None,
+) -> None:
+    """Write a version as a dataset of its own, tars by split: what Hugging Face's load_dataset opens."""
+    from shards import version_views
+
+    _print(version_views.exported(dataset_folder(directory), out, version, scratch))
+
+
+@app.command(epilog="Example: reelmill shards push run --repo owner/clips --create")
+def push(
+    directory: DatasetArgument,
+    repo: Annotated[str, typer.Option("--repo", metavar="OWNER/NAME", help="Dataset repository of the Hub.")],
+    version: VersionOption = None,
+    create: Annotated[bool, typer.Option("--create", help="Make the repository if it is not there.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="Make it public; default private.")] = False,
+    scratch: Annotated[
+        Path | None, typer.Option("--scratch", help="Folder for the export; default the system's.")
+    ] = None,
+) -> None:
+    """Export a version and push it to the Hugging Face Hub; manifest and card come last."""
+    from shards import version_views
+
+    _print(version_views.pushed(dataset_folder(directory), repo, version, create, public, scratch))
+
+
 def dataset_folder(directory: Path) -> Path:
     """The dataset of a curation run, or the folder itself."""
     return directory / "dataset" if (directory / "dataset").is_dir() else directory

@@ -62,3 +62,11 @@ def test_collecting_says_what_would_go_and_what_stays(root: Path):
         version_views.collection(root, "0s").rows
     )
     assert version_views.collection(root, "7d", keep_versions=1, delete=True).title.startswith(f"{root}: 0 objects")
+
+
+def test_an_export_names_its_tars(root: Path, tmp_path: Path):
+    listing = version_views.exported(root, tmp_path / "out")
+    assert listing.title == f"version 1 is exported to {tmp_path / 'out'}"
+    [[split, clips, pattern]] = listing.rows
+    assert (split, clips) == ("train", "5")
+    assert len(list((tmp_path / "out").glob(pattern))) == 1
