@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache, reduce
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import sqlglot
@@ -41,8 +42,18 @@ class Rule:
 
     def evaluate(self, table: pa.Table) -> pa.Array:
         """For each row true, false, or null if a null leaves it open."""
-        result = _evaluate(_parse(self.expression), table)
-        return result.combine_chunks() if isinstance(result, pa.ChunkedArray) else result
+        return _one_array(_evaluate(_parse(self.expression), table))
+
+    def evaluate_scored(self, table: pa.Table, missing: Mapping[str, np.ndarray]) -> pa.Array:
+        """As `evaluate`, where some scores were never computed: what they would decide is unknown.
+
+        So `caption IS NULL` is true of a clip without a caption and unknown of one that no captioner saw.
+
+        Args:
+            table: rows; a column that was not computed may hold anything.
+            missing: column -> bool per row, true where it was not computed.
+        """
+        return _one_array(_evaluate_scored(_parse(self.expression), table, missing))
 
 
 def compile_rules(keep: Mapping[str, str], schema: pa.Schema) -> list[Rule]:
@@ -119,6 +130,21 @@ def _evaluate(node: exp.Expr, table: pa.Table) -> Values:
             f"{node.sql()!r} is not known here; see the list in curate/decision/rules.py; write it otherwise"
         )
     return function(*[_evaluate(child, table) for child in _children(node)])
+
+
+def _evaluate_scored(node: exp.Expr, table: pa.Table, missing: Mapping[str, np.ndarray]) -> Values:
+    """Logic joins what is known and unknown; a comparison is unknown where any column that it reads is missing."""
+    if isinstance(node, exp.And | exp.Or | exp.Not | exp.Paren):
+        return _FUNCTIONS[type(node)](*[_evaluate_scored(child, table, missing) for child in _children(node)])
+    names = {column.name for column in node.find_all(exp.Column)} & set(missing)
+    value = _evaluate(node, table)
+    for name in sorted(names):
+        value = pc.if_else(pa.array(missing[name]), pa.scalar(None, pa.bool_()), value)
+    return value
+
+
+def _one_array(values: Values) -> pa.Array:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
 def _children(node: exp.Expr) -> list[exp.Expr]:

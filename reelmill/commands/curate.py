@@ -1,11 +1,12 @@
 """`reelmill curate …`: raw videos to scored rows to clips in shards."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from reelmill.commands.options import ConfigArgument, RunArgument, SetOption
+from reelmill.commands.options import ConfigArgument, JsonOption, RunArgument, SetOption
 
 app = typer.Typer(
     help="Raw videos to scored rows to exact clips in shards.", no_args_is_help=True, rich_markup_mode=None
@@ -68,3 +69,14 @@ def report(directory: RunArgument) -> None:
 
     RunDir(directory).require_run()
     typer.echo(write_report(directory))
+
+
+@app.command(name="what-if", epilog="Example: reelmill curate what-if run --set keep.motion='flow_mag >= 0.05'")
+def what_if(directory: RunArgument, set_: SetOption = None, json_: JsonOption = False) -> None:
+    """Print what other rules would keep, what is unknown and what would have to be cut: from the catalog alone."""
+    from curate.ask.what_if_view import as_json, ask_what_if, describe
+
+    found = ask_what_if(directory, set_ or [])
+    typer.echo(describe(found))
+    if json_:
+        typer.echo(json.dumps(as_json(found)))

@@ -1,5 +1,6 @@
 import pickle
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -133,3 +134,21 @@ def test_a_rule_travels_to_another_process():
 def test_a_rule_over_a_table_in_chunks_gives_one_array():
     (rule,) = compile_rules({"motion": "flow_mag > 1"}, TABLE.schema)
     assert len(rule.evaluate(pa.concat_tables([TABLE, TABLE]))) == 8
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("caption IS NULL", [None, False, False, True]),
+        ("caption IS NOT NULL", [None, True, True, False]),
+        ("COALESCE(caption, 'x') = 'x'", [None, False, False, True]),
+        ("caption IS NULL OR width = 640", [True, False, False, True]),
+        ("caption IS NULL AND width = 641", [False, False, False, None]),
+        ("NOT (caption = 'a red disc')", [None, True, True, None]),
+        ("flow_mag >= 0.3", [False, True, True, None]),
+    ],
+)
+def test_a_score_that_was_never_computed_is_unknown_even_to_is_null(expression: str, expected: list[bool | None]):
+    """The first row's caption was never computed, whatever stands in the table."""
+    (rule,) = compile_rules({"rule": expression}, TABLE.schema)
+    assert rule.evaluate_scored(TABLE, {"caption": np.array([True, False, False, False])}).to_pylist() == expected

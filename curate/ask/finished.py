@@ -1,0 +1,111 @@
+"""A finished run as questions see it: its catalog, the configuration it ran with, and other rules to try on it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+import yaml
+
+from curate.config import CurateConfig
+from curate.pipeline import Pipeline
+from curate.rundir import RunDir
+from curate.stage import Stage
+from shards.config import apply_overrides, parse_config
+from shards.errors import ConfigError
+from shards.schema import SEGMENT_CLIP
+
+pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
+
+NOT_SCORED = "not_scored"  # code of a score that nobody asked for, since a rule had rejected the clip already
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run left behind.
+
+    Attributes:
+        run_dir: where it lies.
+        pipeline: of the configuration that it ran with.
+        videos, clips: the catalog, decisions included; a column that the run does not have is there, all null.
+        missing: column -> bool per row of `clips`, true where its stage did not score the clip.
+    """
+
+    run_dir: RunDir
+    pipeline: Pipeline
+    videos: pa.Table
+    clips: pa.Table
+    missing: Mapping[str, np.ndarray]
+
+    @cached_property
+    def config(self) -> CurateConfig:
+        """What it ran with."""
+        return self.pipeline.config
+
+    def with_rules(self, overrides: Sequence[str]) -> Pipeline:
+        """The run's pipeline under other rules.
+
+        Raises:
+            ConfigError: an override is no rule's, or a rule does not compile.
+        """
+        return Pipeline.of(_overridden(self.config.resolved(), overrides))
+
+
+def finished_run(directory: Path) -> FinishedRun:
+    """Read the catalog and the configuration of a run.
+
+    Raises:
+        ConfigError: the folder holds no finished run.
+    """
+    run_dir = RunDir(directory.resolve())
+    run_dir.require_run()
+    path = run_dir.root / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{path} is absent; every finished run has one; restore it, or run `reelmill curate run`")
+    config = parse_config(CurateConfig, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+    pipeline = Pipeline.of(config)
+    videos, clips = (pq.read_table(run_dir.catalog(name)) for name in ("videos", "clips"))
+    clips, missing = missing_scores(clips, pipeline.stages)
+    return FinishedRun(run_dir, pipeline, videos, clips, missing)
+
+
+def missing_scores(clips: pa.Table, stages: Sequence[Stage]) -> tuple[pa.Table, dict[str, np.ndarray]]:
+    """The table with every column of the stages, and where each was never computed.
+
+    A null that a stage gave (too short, no captioner) is an answer; one of a stage that never saw the clip is none. It
+    has the code `stage:not_scored`, or its column is absent from the catalog.
+
+    Args:
+        clips: rows of the catalog.
+        stages: those of the pipeline.
+
+    Returns:
+        The table, and column -> bool per row for columns with a missing value.
+    """
+    codes = pc.fill_null(clips["error"], "")
+    is_clip = pc.equal(clips["segment"], SEGMENT_CLIP).to_numpy(zero_copy_only=False)
+    missing: dict[str, np.ndarray] = {}
+    for stage in stages:
+        unseen = pc.match_substring_regex(codes, f"(^|;){stage.name}:{NOT_SCORED}($|;)").to_numpy()
+        for field in stage.adds:
+            absent = field.name not in clips.column_names
+            if absent:
+                clips = clips.append_column(field, pa.nulls(len(clips), field.type))
+            if absent or unseen.any():
+                missing[field.name] = is_clip if absent else unseen
+    return clips, missing
+
+
+def _overridden(data: Mapping[str, Any], overrides: Sequence[str]) -> CurateConfig:
+    for override in overrides:
+        if override.partition("=")[0].partition(".")[0] != "keep":
+            raise ConfigError(
+                f"override is {override!r}; on a finished run only rules can be tried, as --set keep.NAME=…; "
+                "run `reelmill curate run` for anything else"
+            )
+    return parse_config(CurateConfig, apply_overrides(data, overrides), "the run's config with --set")
