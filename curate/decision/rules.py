@@ -65,6 +65,20 @@ def compile_rules(keep: Mapping[str, str], schema: pa.Schema) -> list[Rule]:
     return [_compile(name, expression, schema) for name, expression in keep.items()]
 
 
+def parse_rule(expression: str) -> exp.Expr:
+    """The tree of an expression; it is shared, so copy it before changing it.
+
+    Raises:
+        ConfigError: text that is no expression.
+    """
+    return _parse(expression)
+
+
+def evaluate_value(expression: str, table: pa.Table) -> pa.Array:
+    """An expression of any type for every row, such as the left side of a comparison."""
+    return _one_array(_evaluate(_parse(expression), table))
+
+
 def _compile(name: str, expression: str, schema: pa.Schema) -> Rule:
     place = f"keep.{name} is {expression!r}"
     try:

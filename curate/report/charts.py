@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import sqlglot
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
+from curate.decision.rules import Rule
+from curate.decision.thresholds import thresholds as rule_thresholds
 from curate.report.data import kept_mask, score_fields
+from shards.errors import ConfigError
 
 NUM_BINS = 32
 MAX_CATEGORIES = 8
@@ -77,10 +77,10 @@ def thresholds(rules: Mapping[str, str]) -> list[Threshold]:
     found = []
     for name, text in rules.items():
         try:
-            tree = sqlglot.parse_one(text)
-        except SqlglotError:
+            compared = rule_thresholds(Rule(name, text, ()))
+        except ConfigError:
             continue  # the report draws lines where it can; the rule was compiled elsewhere
-        found += [Threshold(name, column, value) for column, value in _comparisons(tree)]
+        found += [Threshold(name, item.quantity, item.value) for item in compared if item.quantity in item.columns]
     return found
 
 
@@ -157,25 +157,6 @@ def category_counts(field: pa.Field, column: pa.ChunkedArray, kept: np.ndarray) 
         chosen = texts == value
         rows.append((value, int((chosen & kept).sum()), int((chosen & ~kept).sum())))
     return Categories(field.name, _metadata(field, "doc"), rows, column.null_count)
-
-
-def _comparisons(tree: exp.Expr) -> list[tuple[str, float]]:
-    pairs = []
-    for node in tree.find_all(exp.GT, exp.GTE, exp.LT, exp.LTE, exp.EQ, exp.NEQ):
-        pairs += [(node.this, node.expression), (node.expression, node.this)]
-    for node in tree.find_all(exp.Between):
-        pairs += [(node.this, node.args["low"]), (node.this, node.args["high"])]
-    numbers = [(column.name, _number(value)) for column, value in pairs if isinstance(column, exp.Column)]
-    return [(name, value) for name, value in numbers if value is not None]
-
-
-def _number(node: exp.Expr) -> float | None:
-    if isinstance(node, exp.Paren):
-        return _number(node.this)
-    if isinstance(node, exp.Neg):
-        value = _number(node.this)
-        return None if value is None else -value
-    return float(node.this) if isinstance(node, exp.Literal) and not node.is_string else None
 
 
 def _edges(values: np.ndarray, cuts: list[float]) -> tuple[np.ndarray, bool]:

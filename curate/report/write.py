@@ -23,6 +23,7 @@ from curate.report.facts import (
     step_costs,
 )
 from curate.report.funnel import funnel
+from curate.report.keep_rates import rate_charts
 from curate.report.page import render_page
 from curate.rundir import write_text
 from shards.errors import ConfigError
@@ -57,6 +58,7 @@ def report_facts(run: RunData) -> dict[str, Any]:
         "histograms": pictures.histograms,
         "categories": pictures.categories,
         "constants": pictures.constants,
+        "rate_charts": rate_charts(run, _clip_rules(run)),
         "galleries": galleries(run),
         "shown_scores": _shown_scores(run),
         "input_groups": input_groups(run),

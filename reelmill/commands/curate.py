@@ -71,12 +71,31 @@ def report(directory: RunArgument) -> None:
     typer.echo(write_report(directory))
 
 
-@app.command(name="what-if", epilog="Example: reelmill curate what-if run --set keep.motion='flow_mag >= 0.05'")
-def what_if(directory: RunArgument, set_: SetOption = None, json_: JsonOption = False) -> None:
+@app.command(
+    name="what-if",
+    epilog="Example: reelmill curate what-if run --set keep.motion='flow_mag >= 0.05' --curve all --png rates.png",
+)
+def what_if(
+    directory: RunArgument,
+    set_: SetOption = None,
+    curve: Annotated[
+        list[str] | None,
+        typer.Option("--curve", metavar="keep.RULE[:COLUMN]", help="Kept share over a rule's number; `all` for each."),
+    ] = None,
+    png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the curves, default all.")] = None,
+    json_: JsonOption = False,
+) -> None:
     """Print what other rules would keep, what is unknown and what would have to be cut: from the catalog alone."""
+    from curate.ask import keep_rates_view
     from curate.ask.what_if_view import as_json, ask_what_if, describe
 
+    curves = keep_rates_view.ask_keep_rates(directory, set_ or [], curve or []) if curve or png else []
     found = ask_what_if(directory, set_ or [])
     typer.echo(describe(found))
+    for one in curves if curve else []:
+        typer.echo(f"\n{keep_rates_view.describe(one)}")
+    if png:
+        keep_rates_view.write_png(curves, png)
+        typer.echo(f"\n{png}")
     if json_:
-        typer.echo(json.dumps(as_json(found)))
+        typer.echo(json.dumps(as_json(found) | {"curves": [keep_rates_view.as_json(one) for one in curves]}))
