@@ -42,8 +42,12 @@ class Threshold:
         """The quantity for every row, float64; null where a column is."""
         return evaluate_value(self.quantity, table).cast(pa.float64())
 
+    def holds(self, table: pa.Table) -> pa.Array:
+        """For each row whether this comparison alone is true; null where the quantity is."""
+        return evaluate_value(f"{self.quantity} {self.operator} {self.value!r}", table)
+
     def describe(self) -> str:
-        """As SQL."""
+        """As SQL, for people."""
         return f"{self.quantity} {self.operator} {self.value:g}"
 
 

@@ -99,3 +99,22 @@ def what_if(
         typer.echo(f"\n{png}")
     if json_:
         typer.echo(json.dumps(as_json(found) | {"curves": [keep_rates_view.as_json(one) for one in curves]}))
+
+
+@app.command(epilog="Example: reelmill curate explain run holiday.mp4@1:12.5")
+def explain(
+    directory: RunArgument,
+    subject: Annotated[
+        str,
+        typer.Argument(metavar="ID[@SECOND]", help="Clip id, video id, uri or file name; SECOND as 72.5 or 1:12.5."),
+    ],
+    json_: JsonOption = False,
+) -> None:
+    """Say why a clip, or a second of a video, was kept, rejected or failed, and where its bytes lie."""
+    from curate.ask.explain import ask_why
+    from curate.ask.explain_view import as_json, describe
+
+    found = ask_why(directory, subject)
+    typer.echo(describe(found))
+    if json_:
+        typer.echo(json.dumps(as_json(found)))
