@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from curate.config import CurateConfig
+from curate.decision.unscored import lacks
 from curate.pipeline import Pipeline
 from curate.rundir import RunDir
 from curate.stage import Stage
@@ -21,8 +22,6 @@ from shards.errors import ConfigError
 from shards.schema import SEGMENT_CLIP
 
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
-
-NOT_SCORED = "not_scored"  # code of a score that nobody asked for, since a rule had rejected the clip already
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,8 @@ def finished_run(directory: Path) -> FinishedRun:
 def missing_scores(clips: pa.Table, stages: Sequence[Stage]) -> tuple[pa.Table, dict[str, np.ndarray]]:
     """The table with every column of the stages, and where each was never computed.
 
-    A null that a stage gave (too short, no captioner) is an answer; one of a stage that never saw the clip is none. It
-    has the code `stage:not_scored`, or its column is absent from the catalog.
+    A null that a stage gave (too short, no captioner) is an answer; one of a stage that never saw the clip is none: its
+    column is named in `not_scored`, or absent from the catalog.
 
     Args:
         clips: rows of the catalog.
@@ -87,17 +86,14 @@ def missing_scores(clips: pa.Table, stages: Sequence[Stage]) -> tuple[pa.Table, 
     Returns:
         The table, and column -> bool per row for columns with a missing value.
     """
-    codes = pc.fill_null(clips["error"], "")
-    is_clip = pc.equal(clips["segment"], SEGMENT_CLIP).to_numpy(zero_copy_only=False)
+    is_clip_N = pc.equal(clips["segment"], SEGMENT_CLIP).to_numpy(zero_copy_only=False)
     missing: dict[str, np.ndarray] = {}
-    for stage in stages:
-        unseen = pc.match_substring_regex(codes, f"(^|;){stage.name}:{NOT_SCORED}($|;)").to_numpy()
-        for field in stage.adds:
-            absent = field.name not in clips.column_names
-            if absent:
-                clips = clips.append_column(field, pa.nulls(len(clips), field.type))
-            if absent or unseen.any():
-                missing[field.name] = is_clip if absent else unseen
+    for field in (field for stage in stages for field in stage.adds):
+        missing_N = lacks(clips, [field.name])
+        if field.name not in clips.column_names:
+            clips, missing_N = clips.append_column(field, pa.nulls(len(clips), field.type)), is_clip_N
+        if missing_N.any():
+            missing[field.name] = missing_N
     return clips, missing
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from curate.ask.answers import RuleSet
-from curate.ask.finished import NOT_SCORED
 from curate.ask.keep_rates import Curve, keep_rates
 from curate.decision.rules import Rule
+from curate.decision.unscored import lacks
 from curate.report.charts import LOG_SPREAD
-from curate.report.data import RunData, texts
+from curate.report.data import RunData
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,8 @@ def rate_charts(run: RunData, rules: Sequence[Rule]) -> list[RateChart]:
 
 
 def _missing(clips: pa.Table, rules: Sequence[Rule]) -> dict[str, np.ndarray]:
-    """Nulls of clips that some stage left out: the report knows no stages, only the codes."""
-    unseen_N = np.array([f":{NOT_SCORED}" in codes for codes in texts(clips, "error")], bool)
-    names = {name for rule in rules for name in rule.columns} if unseen_N.any() else ()
-    return {name: unseen_N & clips[name].is_null().to_numpy(zero_copy_only=False) for name in names}
+    names = {name for rule in rules for name in rule.columns}
+    return {name: lacks(clips, [name]) for name in sorted(names)}
 
 
 def _chart(curve: Curve) -> RateChart:

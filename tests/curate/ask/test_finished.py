@@ -27,7 +27,7 @@ def test_only_a_score_that_no_stage_looked_at_is_missing():
     rows = [
         clip("a", 0, 10, motion=1.0),
         clip("a", 10, 11, error="motion:clip_too_short"),
-        clip("a", 11, 30, error="light:clip_too_short;motion:not_scored"),
+        clip("a", 11, 30, error="light:clip_too_short", not_scored="aesthetic;motion"),
         clip("a", 30, 40, segment="fade"),
     ]
     table, missing = missing_scores(clips_of(*rows), [Scored("motion")])
