@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from shards.commit import Record
 from shards.decode import decode_clip
@@ -25,6 +25,7 @@ from shards.errors import ContractError
 from shards.plan import BatchPlan, sample_generator
 from shards.reader import ShardDataset
 from shards.view import ViewConfig
+from shards.watchdog import Board, InThread, Watchdog, show_stacks_on_signal
 
 
 class LoaderState(Record):
@@ -77,7 +78,7 @@ def loader(
     state: LoaderState | None = None,
     pin_memory: bool = False,
     timeout_s: float = 600,
-) -> Iterator[Batch]:
+) -> "Batches":
     """Batches without end, epoch after epoch, from the start or exactly after a stored position.
 
     Args:
@@ -86,31 +87,52 @@ def loader(
         view: the same view.
         rank: of this process among the data-parallel ones.
         world: their number.
-        num_workers: processes that decode; 0 decodes here.
+        num_workers: processes that decode; 0 decodes in a thread of this one.
         state: position of an earlier batch; may come from another world size.
         pin_memory: hand out pinned tensors.
-        timeout_s: a worker that is silent for so long is an error.
+        timeout_s: no batch for so long is an error that names what is being read; a worker that has died is one
+            within seconds.
 
     Raises:
         ConfigError: the world does not divide the global batch.
-        ContractError: the state is of other data or another plan, or data is damaged.
+        ContractError: the state is of other data or another plan; while batches are taken: data is damaged.
+        LoaderStopped: while batches are taken: a worker is dead or stuck.
     """
     plan.check_world(world)
     start = _start(dataset, plan, state)
-    samples = _RankBatches(dataset, plan, view, rank, world)
-    return iter(
-        DataLoader(
-            samples,
-            batch_size=None,
-            sampler=_Steps(start, plan.steps_per_epoch),
-            num_workers=num_workers,
-            collate_fn=_as_is,  # pyright: ignore[reportArgumentType]  one step is one batch already
-            pin_memory=pin_memory,
-            worker_init_fn=partial(_start_worker, os.getpid()),
-            multiprocessing_context=_worker_context() if num_workers else None,
-            timeout=timeout_s if num_workers else 0,
-        )
+    board = Board(num_workers)
+    if not num_workers:
+        board.enter(0)
+    watchdog = Watchdog(dataset, board, rank, timeout_s)
+    batches = DataLoader(
+        _RankBatches(dataset, plan, view, rank, world, board),
+        batch_size=None,
+        sampler=_Steps(start, plan.steps_per_epoch),
+        num_workers=num_workers,
+        collate_fn=_as_is,  # pyright: ignore[reportArgumentType]  one step is one batch already
+        pin_memory=pin_memory and num_workers > 0,
+        worker_init_fn=partial(_start_worker, os.getpid(), board),
+        multiprocessing_context=_worker_context() if num_workers else None,
+        timeout=watchdog.poll_s if num_workers else 0,
     )
+    return Batches(batches, watchdog, pin_memory and not num_workers and torch.accelerator.is_available())
+
+
+class Batches(Iterator[Batch]):
+    """The batches of one rank, under watch."""
+
+    def __init__(self, batches: DataLoader[Batch], watchdog: Watchdog, pin_here: bool) -> None:
+        source = iter(batches)
+        if batches.num_workers:
+            self._take = partial(watchdog.next_of_workers, source)
+        else:
+            self._take = partial(watchdog.next_of_thread, InThread(source))
+        self._pin_here = pin_here
+
+    def __next__(self) -> Batch:
+        """The next batch; see `loader` for errors."""
+        batch = self._take()
+        return batch.pin_memory() if self._pin_here else batch
 
 
 class _Steps(Sampler[tuple[int, int]]):
@@ -127,8 +149,11 @@ class _Steps(Sampler[tuple[int, int]]):
 
 
 class _RankBatches(Dataset[Batch]):
-    def __init__(self, dataset: ShardDataset, plan: BatchPlan, view: ViewConfig, rank: int, world: int) -> None:
+    def __init__(
+        self, dataset: ShardDataset, plan: BatchPlan, view: ViewConfig, rank: int, world: int, board: Board
+    ) -> None:
         self.dataset, self.plan, self.view, self.rank, self.world = dataset, plan, view, rank, world
+        self.board = board
 
     def __getitem__(self, at: tuple[int, int]) -> Batch:
         epoch, step = at
@@ -149,7 +174,9 @@ class _RankBatches(Dataset[Batch]):
 
     def _decode(self, sample_id: np.int64, row: dict[str, Any], epoch: int) -> np.ndarray:
         generator = sample_generator(self.plan.config.seed, epoch, int(sample_id))
-        return decode_clip(self.dataset.read_member(int(sample_id), "mp4"), row, self.view, generator)
+        info = get_worker_info()
+        with self.board.reading(info.id if info else 0, int(sample_id), "mp4"):
+            return decode_clip(self.dataset.read_member(int(sample_id), "mp4"), row, self.view, generator)
 
     def _scores(self, name: str) -> np.ndarray:
         return self.dataset.scores(name)
@@ -191,8 +218,10 @@ def _as_is(batch: Batch) -> Batch:
     return batch
 
 
-def _start_worker(trainer_pid: int, _: int) -> None:
+def _start_worker(trainer_pid: int, board: Board, worker: int) -> None:
     """One thread each; and an end with the trainer, whom the fork server outlives if it is killed."""
+    show_stacks_on_signal()
+    board.enter(worker)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with, args=(trainer_pid,), daemon=True).start()

@@ -138,6 +138,11 @@ class ShardDataset:
             )
         return data
 
+    def place(self, sample_id: int, suffix: str) -> str:
+        """Where a member lies, for people."""
+        shard, key = (self.rows.column(name)[sample_id].as_py() for name in ("shard", "key"))
+        return f"sample {key} (.{suffix} at byte {self._places[f'{suffix}_offset'][sample_id]} of {shard})"
+
     def plan(self, config: PlanConfig, view: ViewConfig | None = None) -> BatchPlan:
         """Batches over the samples that plan and view can use.
 

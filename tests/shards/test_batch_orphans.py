@@ -1,5 +1,6 @@
 """Decoding processes must not outlive a trainer that was killed."""
 
+import os
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+import shards
 from shards.manifest import Manifest
 
 TRAINER = """
@@ -33,7 +35,8 @@ def test_no_process_is_left_when_the_trainer_is_killed(dataset_of: Callable[...,
     script = tmp_path / "trainer.py"
     script.write_text(TRAINER, encoding="utf-8")
     command = [sys.executable, str(script), str(tmp_path / "dataset")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as trainer:
+    env = {**os.environ, "PYTHONPATH": str(Path(shards.__file__).parents[1])}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as trainer:
         assert trainer.stdout is not None
         workers = [int(pid) for pid in trainer.stdout.readline().split()]
         assert workers
