@@ -5,11 +5,13 @@ so nothing to snapshot: the position after a batch is a few numbers, valid for a
 """
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import select
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -19,23 +21,19 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from shards.commit import Record
+from shards.damage import Damage, first_intact
 from shards.decode import decode_clip
-from shards.errors import ContractError
-from shards.plan import BatchPlan, sample_generator
+from shards.errors import ReelmillError
+from shards.plan import BatchPlan, GlobalBatch, sample_generator
+from shards.position import LoaderState, following, position, start_at
 from shards.reader import ShardDataset
+from shards.reading import ReadingConfig
 from shards.view import ViewConfig
 from shards.watchdog import Board, InThread, Watchdog, show_stacks_on_signal
 
+log = logging.getLogger(__name__)
 
-class LoaderState(Record):
-    """A position in the data: the next step to take. The same on all ranks."""
-
-    manifest_sha256: str
-    plan_sha256: str
-    seed: int
-    epoch: int
-    step: int
+Step = tuple[int, int, frozenset[int]]  # epoch, step, ids known to be damaged
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,7 @@ class Batch:
         is_pad_B: bool; padding repeats a sample and should not count in a mean (never true with tail: drop).
         epoch: of this batch.
         position: AFTER this batch; what a checkpoint stores.
+        damages: samples of the plan that others stand in for (only with on_damage: substitute).
     """
 
     video_BTHWC: torch.Tensor
@@ -61,10 +60,19 @@ class Batch:
     is_pad_B: torch.Tensor
     epoch: int
     position: LoaderState
+    damages: tuple[Damage, ...] = ()
 
     def pin_memory(self) -> "Batch":
         """The same batch in pinned memory, for copies that overlap."""
         return replace(self, video_BTHWC=self.video_BTHWC.pin_memory())
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """An error of ours on its way from a worker, whose traceback cannot travel."""
+
+    error: ReelmillError
+    trace: str
 
 
 def loader(
@@ -77,7 +85,7 @@ def loader(
     num_workers: int = 0,
     state: LoaderState | None = None,
     pin_memory: bool = False,
-    timeout_s: float = 600,
+    reading: ReadingConfig | None = None,
 ) -> "Batches":
     """Batches without end, epoch after epoch, from the start or exactly after a stored position.
 
@@ -90,8 +98,7 @@ def loader(
         num_workers: processes that decode; 0 decodes in a thread of this one.
         state: position of an earlier batch; may come from another world size.
         pin_memory: hand out pinned tensors.
-        timeout_s: no batch for so long is an error that names what is being read; a worker that has died is one
-            within seconds.
+        reading: waiting, damage.
 
     Raises:
         ConfigError: the world does not divide the global batch.
@@ -99,112 +106,151 @@ def loader(
         LoaderStopped: while batches are taken: a worker is dead or stuck.
     """
     plan.check_world(world)
-    start = _start(dataset, plan, state)
+    start = start_at(dataset, plan, state)
+    reading = reading or ReadingConfig()
+    damaged = set(state.damaged if state else ())
     board = Board(num_workers)
     if not num_workers:
         board.enter(0)
-    watchdog = Watchdog(dataset, board, rank, timeout_s)
+    watchdog = Watchdog(dataset, board, rank, reading.timeout_s)
     batches = DataLoader(
-        _RankBatches(dataset, plan, view, rank, world, board),
+        _RankBatches(dataset, plan, view, reading, rank, world, board),
         batch_size=None,
-        sampler=_Steps(start, plan.steps_per_epoch),
+        sampler=_Steps(start, plan.steps_per_epoch, damaged),
         num_workers=num_workers,
         collate_fn=_as_is,  # pyright: ignore[reportArgumentType]  one step is one batch already
         pin_memory=pin_memory and num_workers > 0,
         worker_init_fn=partial(_start_worker, os.getpid(), board),
         multiprocessing_context=_worker_context() if num_workers else None,
+        prefetch_factor=reading.prefetch_factor if num_workers else None,
         timeout=watchdog.poll_s if num_workers else 0,
     )
-    return Batches(batches, watchdog, pin_memory and not num_workers and torch.accelerator.is_available())
+    return Batches(batches, watchdog, damaged, pin_memory and not num_workers and torch.accelerator.is_available())
 
 
 class Batches(Iterator[Batch]):
-    """The batches of one rank, under watch."""
+    """The batches of one rank, under watch; after an error there are no more.
 
-    def __init__(self, batches: DataLoader[Batch], watchdog: Watchdog, pin_here: bool) -> None:
+    Attributes:
+        num_substituted: samples so far that others stood in for.
+    """
+
+    def __init__(
+        self, batches: "DataLoader[Batch | _Failed]", watchdog: Watchdog, damaged: set[int], pin_here: bool
+    ) -> None:
         source = iter(batches)
         if batches.num_workers:
             self._take = partial(watchdog.next_of_workers, source)
         else:
             self._take = partial(watchdog.next_of_thread, InThread(source))
-        self._pin_here = pin_here
+        self._damaged, self._pin_here = damaged, pin_here
+        self._error: BaseException | None = None
+        self.num_substituted = 0
 
     def __next__(self) -> Batch:
         """The next batch; see `loader` for errors."""
-        batch = self._take()
+        if self._error is not None:  # going on would skip a batch
+            raise self._error
+        try:
+            batch = self._take()
+            if isinstance(batch, _Failed):
+                raise batch.error from RuntimeError(batch.trace)
+        except Exception as error:
+            self._error = error
+            raise
+        for damage in batch.damages:
+            self._count(damage)
+        if self._damaged:
+            position = batch.position.model_copy(update={"damaged": tuple(sorted(self._damaged))})
+            batch = replace(batch, position=position)
         return batch.pin_memory() if self._pin_here else batch
 
+    def _count(self, damage: Damage) -> None:
+        self.num_substituted += 1
+        if damage.sample_id not in self._damaged:
+            self._damaged.add(damage.sample_id)
+            log.warning(
+                "sample %s is damaged (%d so far), %s of its batch stands in: %s",
+                *(damage.key, len(self._damaged), damage.substitute_key, damage.detail),
+            )
 
-class _Steps(Sampler[tuple[int, int]]):
-    """(epoch, step) without end."""
 
-    def __init__(self, start: tuple[int, int], steps_per_epoch: int) -> None:
-        self.start, self.steps_per_epoch = start, steps_per_epoch
+class _Steps(Sampler[Step]):
+    """Epochs and steps without end, each with what is known to be damaged when it is handed out."""
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __init__(self, start: tuple[int, int], steps_per_epoch: int, damaged: Collection[int]) -> None:
+        self.start, self.steps_per_epoch, self.damaged = start, steps_per_epoch, damaged
+
+    def __iter__(self) -> Iterator[Step]:
         epoch, step = self.start
         while True:
-            yield epoch, step
+            yield epoch, step, frozenset(self.damaged)
             epoch, step = following(epoch, step, self.steps_per_epoch)
 
 
-class _RankBatches(Dataset[Batch]):
+class _RankBatches(Dataset["Batch | _Failed"]):
     def __init__(
-        self, dataset: ShardDataset, plan: BatchPlan, view: ViewConfig, rank: int, world: int, board: Board
+        self,
+        dataset: ShardDataset,
+        plan: BatchPlan,
+        view: ViewConfig,
+        reading: ReadingConfig,
+        rank: int,
+        world: int,
+        board: Board,
     ) -> None:
-        self.dataset, self.plan, self.view, self.rank, self.world = dataset, plan, view, rank, world
-        self.board = board
+        self.dataset, self.plan, self.view, self.reading = dataset, plan, view, reading
+        self.rank, self.world, self.board = rank, world, board
 
-    def __getitem__(self, at: tuple[int, int]) -> Batch:
-        epoch, step = at
-        part = self.plan.batch(epoch, step).of_rank(self.rank, self.world)
-        rows = [self.dataset.row(sample_id) for sample_id in part.ids_B.tolist()]
+    def __getitem__(self, at: Step) -> Batch | _Failed:
+        try:
+            return self._batch(*at)
+        except ReelmillError as error:
+            return _Failed(error, traceback.format_exc())
+
+    def _batch(self, epoch: int, step: int, damaged: frozenset[int]) -> Batch:
+        whole = self.plan.batch(epoch, step)
+        ids_B, frames, damages = self._taken(whole, epoch, damaged)
+        rows = [self.dataset.row(sample_id) for sample_id in ids_B.tolist()]
         return Batch(
-            video_BTHWC=torch.from_numpy(
-                np.stack([self._decode(*pair, epoch) for pair in zip(part.ids_B, rows, strict=True)])
-            ),
+            video_BTHWC=torch.from_numpy(np.stack(frames)),
             captions=[row["caption"] for row in rows],
-            ids=torch.from_numpy(part.ids_B),
+            ids=torch.from_numpy(ids_B),
             keys=[row["key"] for row in rows],
-            scores={name: torch.from_numpy(self._scores(name)[part.ids_B]) for name in self.view.score_columns},
-            is_pad_B=torch.from_numpy(part.is_pad_B),
+            scores={name: torch.from_numpy(self._scores(name)[ids_B]) for name in self.view.score_columns},
+            is_pad_B=torch.from_numpy(whole.of_rank(self.rank, self.world).is_pad_B),
             epoch=epoch,
             position=position(self.dataset, self.plan, *following(epoch, step, self.plan.steps_per_epoch)),
+            damages=damages,
         )
 
-    def _decode(self, sample_id: np.int64, row: dict[str, Any], epoch: int) -> np.ndarray:
-        generator = sample_generator(self.plan.config.seed, epoch, int(sample_id))
+    def _taken(
+        self, whole: GlobalBatch, epoch: int, damaged: frozenset[int]
+    ) -> tuple[np.ndarray, list[np.ndarray], tuple[Damage, ...]]:
+        """This rank's part: ids, frames, and what stands in for what."""
+        ids_B, take = whole.ids_B.tolist(), partial(self._decode, epoch)
+        places = range(self.rank, len(ids_B), self.world)
+        if self.reading.on_damage == "raise":
+            return whole.ids_B[places], [take(ids_B[place]) for place in places], ()
+        broken = dict.fromkeys(damaged, "")
+        taken = [first_intact(ids_B, place, broken, take) for place in places]
+        pairs = [(ids_B[place], sample_id) for place, (sample_id, _) in zip(places, taken, strict=True)]
+        damages = tuple(self._damage(*pair, broken) for pair in pairs if pair[0] != pair[1])
+        return np.array([sample_id for sample_id, _ in taken]), [frames for _, frames in taken], damages
+
+    def _damage(self, sample_id: int, substitute_id: int, broken: dict[int, str]) -> Damage:
+        keys = [self.dataset.row(number)["key"] for number in (sample_id, substitute_id)]
+        return Damage(keys[0], sample_id, broken[sample_id], keys[1], substitute_id)
+
+    def _decode(self, epoch: int, sample_id: int) -> np.ndarray:
+        generator = sample_generator(self.plan.config.seed, epoch, sample_id)
         info = get_worker_info()
-        with self.board.reading(info.id if info else 0, int(sample_id), "mp4"):
-            return decode_clip(self.dataset.read_member(int(sample_id), "mp4"), row, self.view, generator)
+        with self.board.reading(info.id if info else 0, sample_id, "mp4"):
+            mp4 = self.dataset.read_member(sample_id, "mp4")
+            return decode_clip(mp4, self.dataset.row(sample_id), self.view, generator)
 
     def _scores(self, name: str) -> np.ndarray:
         return self.dataset.scores(name)
-
-
-def position(dataset: ShardDataset, plan: BatchPlan, epoch: int, step: int) -> LoaderState:
-    """The state whose next step is this one."""
-    return LoaderState(
-        manifest_sha256=dataset.manifest_sha256, plan_sha256=plan.sha256, seed=plan.config.seed, epoch=epoch, step=step
-    )
-
-
-def following(epoch: int, step: int, steps_per_epoch: int) -> tuple[int, int]:
-    """The step after."""
-    return (epoch, step + 1) if step + 1 < steps_per_epoch else (epoch + 1, 0)
-
-
-def _start(dataset: ShardDataset, plan: BatchPlan, state: LoaderState | None) -> tuple[int, int]:
-    if state is None:
-        return 0, 0
-    here = position(dataset, plan, state.epoch, state.step)
-    if here != state or state.step >= plan.steps_per_epoch:
-        raise ContractError(
-            f"position is step {state.step} of plan {state.plan_sha256[:12]} over {state.manifest_sha256[:12]}; "
-            f"this is plan {here.plan_sha256[:12]} of {plan.steps_per_epoch} steps over {here.manifest_sha256[:12]}; "
-            f"resume with the version and configuration that the checkpoint names"
-        )
-    return state.epoch, state.step
 
 
 def _worker_context() -> Any:

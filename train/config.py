@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from shards.config import Config
 from shards.plan import PlanConfig
+from shards.reading import ReadingConfig
 from shards.view import ViewConfig
 from train.checkpoint import CheckpointConfig
 from train.conditions import ConditionsConfig
@@ -45,6 +46,7 @@ class DataConfig(Config):
     num_workers: int = Field(
         default=1, ge=0, description="Processes per rank that decode; 0 decodes in the training process."
     )
+    reading: ReadingConfig = Field(default_factory=ReadingConfig, description="Waiting, damage, trust, storage.")
 
     @model_validator(mode="after")
     def _no_padding(self) -> "DataConfig":

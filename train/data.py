@@ -72,6 +72,7 @@ class ShardSource:
             world=world_size,
             num_workers=self._config.num_workers,
             state=state,
+            reading=self._config.reading,
         ):
             yield Clips(
                 batch.video_BTHWC,

@@ -14,6 +14,7 @@ from shards.batch import loader
 from shards.manifest import Manifest
 from shards.plan import PlanConfig
 from shards.reader import ShardDataset, open_dataset
+from shards.reading import ReadingConfig
 from shards.view import ViewConfig
 from shards.watchdog import LoaderStopped
 
@@ -40,13 +41,14 @@ from shards import watchdog
 from shards.batch import loader
 from shards.plan import PlanConfig
 from shards.reader import open_dataset
+from shards.reading import ReadingConfig
 from shards.view import ViewConfig
 
 def told(timeout_s, meanwhile):
     view = ViewConfig(num_frames=4, fps=4, height=12, width=16)
     dataset = open_dataset(sys.argv[1])
     plan = dataset.plan(PlanConfig(global_batch=2, shuffle=False), view)
-    batches = loader(dataset, plan, view, rank=0, num_workers=1, timeout_s=timeout_s)
+    batches = loader(dataset, plan, view, rank=0, num_workers=1, reading=ReadingConfig(timeout_s=timeout_s))
     try:
         meanwhile(next(batches))
         next(batches)
@@ -85,7 +87,7 @@ def script(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_reader_that_hangs_is_named_with_its_stacks(dataset: ShardDataset, capfd: pytest.CaptureFixture[str]):
-    batches = loader(dataset, dataset.plan(PLAN, VIEW), VIEW, timeout_s=0.5)
+    batches = loader(dataset, dataset.plan(PLAN, VIEW), VIEW, reading=ReadingConfig(timeout_s=0.5))
     assert next(batches).keys == ["clip-000", "clip-001"]
     place = rf"sample clip-002 \(\.mp4 at byte \d+ of {dataset.manifest.shards[1].shard.path}\) for \d s"
     with pytest.raises(LoaderStopped, match=rf"rank 0 has had no batch for 0\.5 s; worker 0 \(pid \d+\) .* {place}"):
@@ -115,5 +117,5 @@ def test_workers_that_die_at_their_start_are_noticed_in_seconds(dataset: ShardDa
 def test_waiting_starts_anew_with_each_batch(dataset_of: Callable[..., Manifest], tmp_path: Path):
     dataset_of(6)
     dataset = open_dataset(tmp_path / "dataset")
-    batches = loader(dataset, dataset.plan(PLAN, VIEW), VIEW, timeout_s=5)
+    batches = loader(dataset, dataset.plan(PLAN, VIEW), VIEW, reading=ReadingConfig(timeout_s=5))
     assert [batch.position.step for batch in itertools.islice(batches, 4)] == [1, 2, 0, 1]
