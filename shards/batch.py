@@ -22,7 +22,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from shards.damage import Damage, first_intact
-from shards.decode import decode_clip
+from shards.decode_child import ClipDecoder
 from shards.errors import ReelmillError
 from shards.plan import BatchPlan, GlobalBatch, sample_generator
 from shards.position import LoaderState, following, position, start_at
@@ -98,7 +98,7 @@ def loader(
         num_workers: processes that decode; 0 decodes in a thread of this one.
         state: position of an earlier batch; may come from another world size.
         pin_memory: hand out pinned tensors.
-        reading: waiting, damage.
+        reading: waiting, damage, trust.
 
     Raises:
         ConfigError: the world does not divide the global batch.
@@ -201,6 +201,7 @@ class _RankBatches(Dataset["Batch | _Failed"]):
     ) -> None:
         self.dataset, self.plan, self.view, self.reading = dataset, plan, view, reading
         self.rank, self.world, self.board = rank, world, board
+        self.decoder = ClipDecoder(view, reading)
 
     def __getitem__(self, at: Step) -> Batch | _Failed:
         try:
@@ -247,7 +248,7 @@ class _RankBatches(Dataset["Batch | _Failed"]):
         info = get_worker_info()
         with self.board.reading(info.id if info else 0, sample_id, "mp4"):
             mp4 = self.dataset.read_member(sample_id, "mp4")
-            return decode_clip(mp4, self.dataset.row(sample_id), self.view, generator)
+            return self.decoder.decode(mp4, self.dataset.row(sample_id), generator)
 
     def _scores(self, name: str) -> np.ndarray:
         return self.dataset.scores(name)

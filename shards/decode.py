@@ -1,7 +1,7 @@
 """The wanted frames of one clip, from bytes: PyAV, demuxer fixed, never a path (T = frames, H, W = pixels, C = RGB)."""
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import av
@@ -12,8 +12,15 @@ from shards.errors import ContractError
 from shards.picture import Pictures
 from shards.view import ClipTimes, ViewConfig, frame_numbers
 
+PICTURE_COLUMNS = ("key", "rotation_deg", "sar_num", "sar_den")  # what decode_frames needs of a row
+
 # A clip is one MP4; nothing in it may make the demuxer open something else.
-_OPTIONS = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2", "protocol_whitelist": "", "enable_drefs": "0"}
+_OPTIONS = {
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2",
+    "protocol_whitelist": "",
+    "enable_drefs": "0",
+    "max_pixels": str(8192 * 4352),
+}
 
 
 def decode_clip(
@@ -33,8 +40,17 @@ def decode_clip(
     Raises:
         ContractError: a frame that the index promises is not in the clip.
     """
+    return decode_frames(mp4, wanted_pts(row, view, generator), row, view)
+
+
+def wanted_pts(row: Mapping[str, Any], view: ViewConfig, generator: np.random.Generator | None) -> list[int]:
+    """Pts of the frames that the view shows, never decreasing; a frame that is shown for long comes several times."""
     times = ClipTimes.of(row)
-    wanted_T = times.pts_T[frame_numbers(times, view, generator)].tolist()
+    return times.pts_T[frame_numbers(times, view, generator)].tolist()
+
+
+def decode_frames(mp4: bytes, wanted_T: Sequence[int], row: Mapping[str, Any], view: ViewConfig) -> np.ndarray:
+    """The frames at these pts; arguments, result and errors as of `decode_clip`."""
     pictures, wanted = Pictures(row, view), set(wanted_T)
     shown: dict[int, Any] = {}
     last = None

@@ -19,7 +19,7 @@ from shards.store import LocalFolder, Store, open_store
 from shards.view import ViewConfig, fits
 
 ROW_COLUMNS = (
-    "key", "caption", "frame_pts", "time_base_num", "time_base_den", "rotation_deg", "sar_num", "sar_den",
+    "key", "caption", "cut_mode", "frame_pts", "time_base_num", "time_base_den", "rotation_deg", "sar_num", "sar_den",
     "source_start_pts", "source_end_pts", "source_time_base_num", "source_time_base_den",
 )  # fmt: skip
 

@@ -7,6 +7,14 @@ from pydantic import Field
 from shards.config import Config
 
 
+class ChildLimits(Config):
+    """What decoding one clip in a child may cost at most."""
+
+    memory_bytes: int = Field(default=3 << 30, ge=512 << 20, description="Address space of the child (RLIMIT_AS).")
+    cpu_s: float = Field(default=120.0, gt=0, description="CPU seconds of one clip (RLIMIT_CPU).")
+    deadline_s: float = Field(default=60.0, gt=0, description="Wall-clock seconds of one clip, child start included.")
+
+
 class ReadingConfig(Config):
     """Waiting, damage, trust, storage."""
 
@@ -19,3 +27,9 @@ class ReadingConfig(Config):
         description="A sample whose bytes are not those that were published, or do not decode: stop, or put the next "
         "intact sample of the same global batch in its place, log it, and keep it in the position.",
     )
+    trust: Literal["auto", "trusted", "untrusted"] = Field(
+        default="auto",
+        description="Which clips are decoded in the loader's own processes: all (trusted), none (untrusted: in a child "
+        "without network and with limits), or those that curation encoded itself (auto: cut_mode is encode).",
+    )
+    child: ChildLimits = Field(default_factory=ChildLimits, description="Limits of the child.")

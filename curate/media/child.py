@@ -5,30 +5,21 @@ big arrays go through files in the scratch folder. Whatever the child does (hang
 its deadline with a `MediaError` of a stable code, and the next call gets a fresh child.
 """
 
-import contextlib
-import json
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
 from pydantic import Field
 
 from curate.media.opening import DEMUXERS, MAX_PIXELS
-from curate.media.wire import Channel, ChannelClosed, ChannelTimeout
+from shards.child import Child
 from shards.config import Config
 from shards.errors import MediaError, StoreError
 
 # After these the child's own state is in doubt, so the next call gets another one.
 _FAULTS = ("out_of_memory", "unexpected_error")
-_STDERR_TAIL_BYTES = 500
-_PACKAGES = Path(__file__).resolve().parents[2]
 
 
 class MediaLimits(Config):
@@ -80,15 +71,6 @@ class MediaUsage:
         self.max_rss_bytes = max(self.max_rss_bytes, max_rss_bytes)
 
 
-@dataclass(frozen=True)
-class _Process:
-    popen: subprocess.Popen[bytes]
-    channel: Channel
-    stderr: IO[bytes]
-    network: str
-    start_cpu_s: float
-
-
 class MediaChild:
     """A child process that probes, scans, cuts and verifies; started at the first call, replaced after a fault."""
 
@@ -96,7 +78,7 @@ class MediaChild:
         self.config = config
         self.scratch = scratch.resolve()
         self.usage = MediaUsage()
-        self._process: _Process | None = None
+        self._child = Child("curate.media.process", _settings(config), self.scratch, "media.limits")
 
     def __enter__(self) -> Self:
         return self
@@ -107,12 +89,12 @@ class MediaChild:
     @property
     def pid(self) -> int | None:
         """Process id, None before the first call and after a fault."""
-        return self._process.popen.pid if self._process else None
+        return self._child.pid
 
     @property
     def network(self) -> str | None:
         """What the child can reach: none, or host where the kernel refuses a network namespace; None before a call."""
-        return self._process.network if self._process else None
+        return self._child.hello["network"] if self._child.pid else None
 
     def call(self, op: str, deadline_s: float | None = None, **json_arguments: Any) -> dict[str, Any]:
         """Run one op of `curate.media.process.OPS` in the child.
@@ -132,32 +114,18 @@ class MediaChild:
         """
         deadline = time.monotonic() + (self.config.limits.deadline_s if deadline_s is None else deadline_s)
         self.usage.num_calls += 1
-        process = self._started(deadline)
-        request = {"op": op, "arguments": json_arguments, "cpu_s": self.config.limits.cpu_s}
+        self.scratch.mkdir(parents=True, exist_ok=True)
         try:
-            process.channel.send(request, deadline)
-            answer = process.channel.receive(deadline)
-        except ChannelTimeout:
-            self.close()
-            raise MediaError(f"{op} takes too long; the deadline kills it; raise media.limits", "deadline") from None
-        except ChannelClosed:
-            raise self._died(op) from None
-        return self._result(op, answer)
+            if self._child.start(deadline):
+                self.usage.start_cpu_s += self._child.hello["start_cpu_s"]
+        finally:
+            self.usage.num_starts = self._child.num_starts
+        request = {"op": op, "arguments": json_arguments, "cpu_s": self.config.limits.cpu_s}
+        return self._result(op, self._child.ask(op, request, deadline))
 
     def close(self) -> None:
         """Kill the child's process group; a next call would start another child."""
-        process, self._process = self._process, None
-        if process is not None:
-            _kill(process)
-
-    def _started(self, deadline: float) -> _Process:
-        if self._process is not None and not _has_ended(self._process.popen.pid):
-            return self._process
-        self.close()
-        self.usage.num_starts += 1
-        self._process = _start(self.config, self.scratch, deadline)
-        self.usage.start_cpu_s += self._process.start_cpu_s
-        return self._process
+        self._child.close()
 
     def _result(self, op: str, answer: dict[str, Any]) -> dict[str, Any]:
         self.usage.add(**answer["usage"])
@@ -171,79 +139,8 @@ class MediaChild:
             raise StoreError(f"scratch folder {self.scratch} is full; {error['message']}; free space and rerun")
         raise MediaError(error["message"], error["code"])
 
-    def _died(self, op: str) -> MediaError:
-        process, self._process = self._process, None
-        assert process is not None
-        return _death(op, process)
 
-
-def _start(config: MediaConfig, scratch: Path, deadline: float) -> _Process:
-    scratch.mkdir(parents=True, exist_ok=True)
-    child_read, our_write = os.pipe()
-    our_read, child_write = os.pipe()
-    stderr = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
-    popen = subprocess.Popen(
-        [sys.executable, "-P", "-m", "curate.media.process", str(child_read), str(child_write), _settings(config)],
-        pass_fds=(child_read, child_write),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=stderr,
-        cwd=scratch,
-        env=_environment(scratch),
-        start_new_session=True,  # a group of its own: a kill reaches the ffmpeg that it may have started
-    )
-    os.close(child_read)
-    os.close(child_write)
-    process = _Process(popen, Channel(our_read, our_write), stderr, "", 0.0)
-    try:
-        hello = process.channel.receive(deadline)
-    except ChannelTimeout:
-        _kill(process)
-        raise MediaError("media child does not start in time; raise media.limits.deadline_s", "deadline") from None
-    except ChannelClosed:
-        raise _death("start", process) from None
-    return _Process(popen, process.channel, stderr, hello["network"], hello["start_cpu_s"])
-
-
-def _settings(config: MediaConfig) -> str:
+def _settings(config: MediaConfig) -> dict[str, Any]:
     limits = config.limits
     rules = {"demuxers": config.demuxers, "max_pixels": limits.max_pixels, "ffmpeg": config.ffmpeg}
-    values = {"memory_bytes": limits.memory_bytes, "file_bytes": limits.file_bytes, "parent_pid": os.getpid()}
-    return json.dumps(values | {"rules": rules})
-
-
-def _environment(scratch: Path) -> dict[str, str]:
-    """Nothing of the worker's environment: no credentials, no proxy, no library switches."""
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
-    folders = {"PYTHONPATH": str(_PACKAGES), "HOME": str(scratch), "TMPDIR": str(scratch)}
-    return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"} | threads | folders
-
-
-def _kill(process: _Process) -> None:
-    if process.popen.returncode is None:  # not reaped, so the id is still its own
-        _signal_group(process)
-        process.popen.wait()
-    process.channel.close()
-    process.stderr.close()
-
-
-def _signal_group(process: _Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.popen.pid, signal.SIGKILL)
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether a child has ended; it is left unreaped, so that its id cannot become another's."""
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
-def _death(op: str, process: _Process) -> MediaError:
-    """What to say of a child that closed its pipe: only the end of its process does that, so its status is settled."""
-    _signal_group(process)
-    status = process.popen.wait()
-    process.stderr.seek(max(0, process.stderr.seek(0, os.SEEK_END) - _STDERR_TAIL_BYTES))
-    said = " ".join(process.stderr.read().decode(errors="replace").split())
-    _kill(process)
-    code = "cpu_limit" if status == -signal.SIGXCPU else "child_killed"
-    how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-    return MediaError(f"{op} ended its process by {how}; {said or 'it said nothing'}; the file is at fault", code)
+    return {"memory_bytes": limits.memory_bytes, "file_bytes": limits.file_bytes, "rules": rules}

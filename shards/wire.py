@@ -1,4 +1,4 @@
-"""Messages between a worker and its media child: length-prefixed JSON over a pair of pipes, never pickle.
+"""Messages between a worker and its child: length-prefixed JSON over a pair of pipes, never pickle.
 
 Both ends trust nothing about the other's timing: sending and receiving stop at a deadline, and a message longer than
 `MAX_MESSAGE_BYTES` is refused before memory is taken for it.

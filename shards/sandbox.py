@@ -1,4 +1,4 @@
-"""What a media child gives up before it touches a stranger's byte: network, memory, files, life after its parent.
+"""What a child gives up before it touches a stranger's byte: network, memory, files, life after its parent.
 
 Standard library only, and called while the process still has one thread: a user namespace can be made only then.
 """
