@@ -111,13 +111,13 @@ def test_an_unknown_column_is_refused_with_place_and_nearest_name():
         ("", "0 expressions"),
         ("width > 1; height > 1", "one is allowed"),
         ("SELECT width FROM t", "is not known here"),
-        ("SQRT(width) > 1", "is not known here"),
+        ("LOG(width) > 1", "is not known here"),
         ("EVIL(width) > 1", "is not known here"),
         ("t.width > 1", "does not exist"),
         ("width IN (SELECT height FROM t)", "has no list"),
         ("width > NULL", "is not known here"),
         ("width IS 3", "IS NULL, IS TRUE, IS FALSE"),
-        ("CASE WHEN width > 1 THEN TRUE END", "is not known here"),
+        ("CASE width WHEN 1 THEN TRUE END", "write the conditions out"),
     ],
 )
 def test_what_is_no_rule_is_refused_before_anything_runs(expression, reason):
