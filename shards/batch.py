@@ -201,7 +201,7 @@ class _RankBatches(Dataset["Batch | _Failed"]):
     ) -> None:
         self.dataset, self.plan, self.view, self.reading = dataset, plan, view, reading
         self.rank, self.world, self.board = rank, world, board
-        self.decoder = ClipDecoder(view, reading)
+        self.decoder = ClipDecoder(reading)
 
     def __getitem__(self, at: Step) -> Batch | _Failed:
         try:
@@ -229,7 +229,7 @@ class _RankBatches(Dataset["Batch | _Failed"]):
         self, whole: GlobalBatch, epoch: int, damaged: frozenset[int]
     ) -> tuple[np.ndarray, list[np.ndarray], tuple[Damage, ...]]:
         """This rank's part: ids, frames, and what stands in for what."""
-        ids_B, take = whole.ids_B.tolist(), partial(self._decode, epoch)
+        ids_B, take = whole.ids_B.tolist(), partial(self._decode, epoch, self.plan.view_of(whole.bucket))
         places = range(self.rank, len(ids_B), self.world)
         if self.reading.on_damage == "raise":
             return whole.ids_B[places], [take(ids_B[place]) for place in places], ()
@@ -243,12 +243,12 @@ class _RankBatches(Dataset["Batch | _Failed"]):
         keys = [self.dataset.row(number)["key"] for number in (sample_id, substitute_id)]
         return Damage(keys[0], sample_id, broken[sample_id], keys[1], substitute_id)
 
-    def _decode(self, epoch: int, sample_id: int) -> np.ndarray:
+    def _decode(self, epoch: int, view: ViewConfig, sample_id: int) -> np.ndarray:
         generator = sample_generator(self.plan.config.seed, epoch, sample_id)
         info = get_worker_info()
         with self.board.reading(info.id if info else 0, sample_id, "mp4"):
             mp4 = self.dataset.read_member(sample_id, "mp4")
-            return self.decoder.decode(mp4, self.dataset.row(sample_id), generator)
+            return self.decoder.decode(mp4, self.dataset.row(sample_id), view, generator)
 
     def _scores(self, name: str) -> np.ndarray:
         return self.dataset.scores(name)

@@ -30,21 +30,23 @@ _STDERR_BYTES = 1 << 20  # all that it may write
 class ClipDecoder:
     """Decodes clips here or in a child, as the configuration trusts them. One thread uses it."""
 
-    def __init__(self, view: ViewConfig, reading: ReadingConfig) -> None:
-        self.view, self.reading = view, reading
+    def __init__(self, reading: ReadingConfig) -> None:
+        self.reading = reading
         self._child: DecodeChild | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ClipDecoder, (self.view, self.reading)
+        return ClipDecoder, (self.reading,)
 
-    def decode(self, mp4: bytes, row: Mapping[str, Any], generator: np.random.Generator | None) -> np.ndarray:
+    def decode(
+        self, mp4: bytes, row: Mapping[str, Any], view: ViewConfig, generator: np.random.Generator | None
+    ) -> np.ndarray:
         """See `shards.decode.decode_clip`."""
-        wanted_T = wanted_pts(row, self.view, generator)
+        wanted_T = wanted_pts(row, view, generator)
         if is_trusted(row, self.reading):
-            return decode_frames(mp4, wanted_T, row, self.view)
+            return decode_frames(mp4, wanted_T, row, view)
         if self._child is None:
-            self._child = DecodeChild(self.view, self.reading.child)
-        return self._child.decode(mp4, wanted_T, row)
+            self._child = DecodeChild(self.reading.child)
+        return self._child.decode(mp4, wanted_T, row, view)
 
 
 def is_trusted(row: Mapping[str, Any], reading: ReadingConfig) -> bool:
@@ -53,10 +55,10 @@ def is_trusted(row: Mapping[str, Any], reading: ReadingConfig) -> bool:
 
 
 class DecodeChild:
-    """A child that decodes clips to one view."""
+    """A child that decodes clips."""
 
-    def __init__(self, view: ViewConfig, limits: ChildLimits) -> None:
-        self.view, self.limits, self._view = view, limits, view.resolved()
+    def __init__(self, limits: ChildLimits) -> None:
+        self.limits = limits
         self._fd = os.memfd_create("reelmill-clip", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         fcntl.fcntl(self._fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)  # a child must not pull it from under our feet
         self._memory: mmap.mmap | None = None
@@ -74,7 +76,7 @@ class DecodeChild:
         """Process id, None before the first clip and after a fault."""
         return self._child.pid
 
-    def decode(self, mp4: bytes, wanted_T: Sequence[int], row: Mapping[str, Any]) -> np.ndarray:
+    def decode(self, mp4: bytes, wanted_T: Sequence[int], row: Mapping[str, Any], view: ViewConfig) -> np.ndarray:
         """See `shards.decode.decode_frames`.
 
         Raises:
@@ -87,7 +89,7 @@ class DecodeChild:
         except MediaError as error:
             raise StoreError(f"decoding child is dead at its start; {error}; see reelmill doctor") from error
         offset = frames_offset(len(mp4))
-        shape = (len(wanted_T), self.view.height, self.view.width, 3)
+        shape = (len(wanted_T), view.height, view.width, 3)
         memory = self._sized(offset + int(np.prod(shape)))
         memory[: len(mp4)] = mp4
         arguments = {
@@ -96,7 +98,7 @@ class DecodeChild:
             "clip_bytes": len(mp4),
             "wanted": list(wanted_T),
             "row": {name: row[name] for name in PICTURE_COLUMNS},
-            "view": self._view,
+            "view": view.resolved(),
         }
         try:
             request = {"op": "decode", "arguments": arguments, "cpu_s": self.limits.cpu_s}

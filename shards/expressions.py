@@ -66,6 +66,15 @@ def compile_expression(text: str, schema: pa.Schema) -> Expression:
     return Expression(text, columns, _trial(tree, columns, schema).type)
 
 
+def parse_expression(text: str) -> exp.Expr:
+    """The tree of an expression; it is shared, so copy it before changing it.
+
+    Raises:
+        ConfigError: text that is no expression.
+    """
+    return _parse(text)
+
+
 def _trial(tree: exp.Expr, columns: Sequence[str], schema: pa.Schema) -> Values:
     """The expression over no row: pyarrow says whether the types fit."""
     try:

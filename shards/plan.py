@@ -1,46 +1,32 @@
 """The order of reading, computed and not discovered: a pure function of (samples, plan, epoch, step).
 
-Per epoch and bucket the samples are permuted and cut into global batches, then the batches are permuted. Rank r takes
-`batch[r::world]`, so every rank takes the same number of steps and any world size sees the same global batches.
-Permutations sort raw 64-bit words of Philox4x64-10, whose stream is fixed for good; another language can repeat them.
+Per epoch and bucket the items (samples, or weighted draws) are put in a random order and cut into global batches; the
+order of buckets over the steps is random too. Rank r takes `batch[r::world]`, so every rank takes the same number of
+steps and any world size sees the same global batches. Any step of any epoch is computed alone, in the same time.
 """
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
 
-from shards.config import Config
+from shards.buckets import Bucket
 from shards.errors import ConfigError
+from shards.filling import fill_buckets
 from shards.ids import digest
+from shards.permutation import BlockOrder, Order, Permutation, in_order, philox
+from shards.plan_config import PlanConfig
+from shards.view import ViewConfig
 
-
-class PlanConfig(Config):
-    """Which samples are read, and in which batches."""
-
-    split: Literal["train", "val", "test", "all"] = Field(
-        default="train", description="Split of the version, or all of them."
-    )
-    global_batch: int = Field(default=64, gt=0, description="Samples per step over all ranks.")
-    seed: int = Field(default=0, description="Another seed is another order.")
-    tail: Literal["drop", "pad"] = Field(
-        default="drop",
-        description="The last batch of a bucket: dropped (its samples rest for this epoch), or padded with samples of "
-        "the same bucket that are marked as padding.",
-    )
-    shuffle: bool = Field(default=True, description="False: samples in order of id, batches in order of bucket.")
-    require_caption: bool = Field(default=True, description="Leave out samples without a caption.")
-    min_num_frames: int = Field(default=1, gt=0, description="Leave out clips with fewer frames.")
+__all__ = ["BatchPlan", "GlobalBatch", "PlanConfig", "philox", "plan_batches", "sample_generator"]
 
 
 @dataclass(frozen=True)
 class GlobalBatch:
-    """The samples of one step over all ranks (B = global batch).
+    """The samples of one step over all ranks (B = samples).
 
     Attributes:
         bucket: all its samples are of this bucket.
@@ -61,119 +47,158 @@ class BatchPlan:
     """All global batches of all epochs.
 
     Args:
-        ids_of: for each bucket the ids of its samples, increasing; batches never mix buckets.
-        config: batch size, seed, tail.
-        view: what else decides which samples take part; goes into the plan's hash.
+        buckets: batches never mix them.
+        config: seed and order.
+        sha256: of all that decides over the batches, but the data.
 
     Raises:
         ConfigError: no bucket fills a batch.
     """
 
-    def __init__(
-        self, ids_of: Mapping[str, np.ndarray], config: PlanConfig, view: Mapping[str, Any] | None = None
-    ) -> None:
-        self.ids_of = {bucket: np.asarray(ids, np.int64) for bucket, ids in sorted(ids_of.items())}
+    def __init__(self, buckets: Sequence[Bucket], config: PlanConfig, sha256: str = "") -> None:
+        self.buckets = {bucket.name: bucket for bucket in sorted(buckets, key=lambda bucket: bucket.name)}
         self.config = config
-        self.sha256 = digest({"plan": config.resolved(), "view": dict(view or {})})
+        self.sha256 = sha256
         if not self.steps_per_epoch:
-            sizes = {bucket: len(ids) for bucket, ids in self.ids_of.items()}
+            sizes = {name: f"{len(bucket.ids_N)} of {bucket.batch_size}" for name, bucket in self.buckets.items()}
             raise ConfigError(
-                f"split {config.split} has {sum(sizes.values())} usable samples ({sizes}); one bucket must hold "
-                f"global_batch = {config.global_batch}; lower it, set plan.tail=pad, or loosen view and plan"
+                f"split {config.split} has {self.num_samples} usable samples ({sizes}); one bucket must hold its "
+                f"batch; lower plan.global_batch or the token budget, set plan.tail=pad, or loosen view and plan"
             )
-        self._order = lru_cache(maxsize=2)(self._epoch_order)
+        self._epoch = lru_cache(maxsize=2)(self._order_of_epoch)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.ids_of, self.config, self.sha256)
+        return BatchPlan, (list(self.buckets.values()), self.config, self.sha256)
 
     @property
     def num_samples(self) -> int:
-        """Samples that can take part in an epoch."""
-        return sum(len(ids) for ids in self.ids_of.values())
+        """Samples that can take part in an epoch; one that is shown both as video and as image counts twice."""
+        return sum(len(bucket.ids_N) for bucket in self.buckets.values())
 
     @cached_property
     def num_batches(self) -> dict[str, int]:
         """Global batches per epoch, by bucket; a bucket that fills none has 0."""
-        size = self.config.global_batch
-        round_up = size - 1 if self.config.tail == "pad" else 0
-        return {bucket: (len(ids) + round_up) // size for bucket, ids in self.ids_of.items()}
+        return {name: bucket.num_batches for name, bucket in self.buckets.items()}
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
         """Global batches per epoch: the same for every rank and epoch."""
         return sum(self.num_batches.values())
 
     def check_world(self, world: int) -> None:
         """Refuse a world whose ranks would get batches of different sizes."""
-        if self.config.global_batch % world:
-            raise ConfigError(
-                f"plan.global_batch is {self.config.global_batch}; a multiple of {world} ranks is allowed; change it"
-            )
+        for bucket in self.buckets.values():
+            if bucket.batch_size % world:
+                knob = "global_batch" if self.config.tokens_per_batch is None else "batch_multiple_of"
+                raise ConfigError(
+                    f"plan.{knob} is {getattr(self.config, knob)}; a multiple of {world} ranks is allowed; change it "
+                    f"(a batch of bucket {bucket.name} has {bucket.batch_size} samples)"
+                )
+
+    def view_of(self, bucket: str) -> ViewConfig:
+        """How the samples of a bucket are shown.
+
+        Raises:
+            ConfigError: the plan was made without a view.
+        """
+        view = self.buckets[bucket].view
+        if view is None:
+            raise ConfigError("plan has no view; decoding needs one; make it by dataset.plan(config, view)")
+        return view
 
     def batch(self, epoch: int, step: int) -> GlobalBatch:
         """The global batch of a step, 0 <= step < steps_per_epoch."""
-        buckets, starts = self._order(epoch)[1]
-        bucket, start = list(self.ids_of)[buckets[step]], int(starts[step])
-        permuted = self._order(epoch)[0][bucket]
-        wanted = np.arange(start, start + self.config.global_batch)
-        return GlobalBatch(bucket, permuted[wanted % len(permuted)], wanted >= len(permuted))
+        if not 0 <= step < self.steps_per_epoch:
+            raise IndexError(f"step is {step}; an epoch of this plan has steps 0 to {self.steps_per_epoch - 1}")
+        order = self._epoch(epoch)
+        place, number = order.bucket_and_number(step)
+        bucket = list(self.buckets.values())[place]
+        start = number * bucket.batch_size
+        places_B = np.arange(start, start + bucket.batch_size)
+        items_B = order.of_bucket(place)(places_B % bucket.num_items)
+        return GlobalBatch(bucket.name, bucket.ids_at(items_B, order.offset(place)), places_B >= bucket.num_items)
 
-    def _epoch_order(self, epoch: int) -> tuple[dict[str, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-        """Per bucket its ids in order; per step the bucket's number and the place of its first sample."""
-        permuted = {bucket: ids[self._permutation(len(ids), epoch, bucket)] for bucket, ids in self.ids_of.items()}
-        counts = list(self.num_batches.values())
-        buckets = np.repeat(np.arange(len(counts)), counts)
-        starts = np.concatenate([np.arange(count) for count in counts]) * self.config.global_batch
-        order = self._permutation(len(buckets), epoch, "")
-        return permuted, (buckets[order], starts[order])
+    def _order_of_epoch(self, epoch: int) -> "_EpochOrder":
+        return _EpochOrder(list(self.buckets.values()), self.config, epoch)
 
-    def _permutation(self, size: int, epoch: int, bucket: str) -> np.ndarray:
-        if not self.config.shuffle:
-            return np.arange(size)
-        words = philox("order", self.config.seed, epoch, bucket).random_raw(size)
-        return np.argsort(words, kind="stable")
+
+class _EpochOrder:
+    """One epoch: which bucket each step takes, and in which order a bucket's items come."""
+
+    def __init__(self, buckets: Sequence[Bucket], config: PlanConfig, epoch: int) -> None:
+        self._buckets, self._config, self._epoch = buckets, config, epoch
+        self._orders: dict[int, Order] = {}
+        self._steps = self._buckets_of_steps() if sum(bucket.num_batches > 0 for bucket in buckets) > 1 else None
+
+    def bucket_and_number(self, step: int) -> tuple[int, int]:
+        """Place of the step's bucket, and number of its batch within the bucket."""
+        if self._steps is None:
+            return next(place for place, bucket in enumerate(self._buckets) if bucket.num_batches), step
+        bucket_S, number_S = self._steps
+        return int(bucket_S[step]), int(number_S[step])
+
+    def offset(self, place: int) -> float:
+        """Where the draws of a bucket begin: a double in [0, 1) from the first word of a key of its own."""
+        if not self._buckets[place].is_drawn:
+            return 0.0
+        return float(np.random.Generator(philox("draw", *self._name(place))).random())
+
+    def of_bucket(self, place: int) -> Order:
+        """The order of a bucket's items."""
+        if place not in self._orders:
+            self._orders[place] = self._order(place)
+        return self._orders[place]
+
+    def _order(self, place: int) -> Order:
+        bucket, name = self._buckets[place], ("order", *self._name(place))
+        if self._config.shuffle == "none":
+            return in_order
+        if self._config.shuffle == "full":
+            return Permutation(bucket.num_items, *name)
+        return BlockOrder(bucket.item_bounds(self.offset(place)), self._config.block_shards, *name)
+
+    def _name(self, place: int) -> tuple[object, ...]:
+        return self._config.seed, self._epoch, self._buckets[place].name
+
+    def _buckets_of_steps(self) -> tuple[np.ndarray, np.ndarray]:
+        """Per step the place of its bucket; and how many steps of the same bucket came before."""
+        counts = np.array([bucket.num_batches for bucket in self._buckets])
+        bucket_S = np.repeat(np.arange(len(counts), dtype=np.uint16), counts)
+        if self._config.shuffle != "none":
+            bucket_S = bucket_S[
+                Permutation(len(bucket_S), "order", self._config.seed, self._epoch, "")(np.arange(len(bucket_S)))
+            ]
+        by_bucket = np.argsort(bucket_S, kind="stable")
+        number_S = np.empty(len(bucket_S), np.uint32)
+        number_S[by_bucket] = np.concatenate([np.arange(count) for count in counts])
+        return bucket_S, number_S
 
 
 def plan_batches(
-    table: pa.Table,
+    tables: Sequence[pa.Table],
     config: PlanConfig,
-    usable_N: np.ndarray | None = None,
-    view: Mapping[str, Any] | None = None,
+    view: ViewConfig | None = None,
+    shares: Sequence[float] | None = None,
 ) -> BatchPlan:
-    """The plan over rows of a plan index.
+    """The plan over rows of plan indexes.
 
     Args:
-        table: rows with `id`, `split`, `caption`, `num_frames`.
+        tables: one per dataset, rows in order of id; ids of the second go on where those of the first end.
         config: which of them, and how.
-        usable_N: bool per row; rows that the view cannot show are false.
-        view: the view's resolved values, for the plan's hash.
+        view: how they are shown; None for samples that are not decoded.
+        shares: of each dataset in what an epoch shows, relative to each other; None: as many as it has.
 
     Raises:
         ConfigError: no batch can be made.
     """
-    kept_N = table.column("num_frames").to_numpy() >= config.min_num_frames
-    if config.split != "all":
-        kept_N &= table.column("split").to_numpy() == config.split
-    if config.require_caption:
-        kept_N &= table.column("caption").is_valid().to_numpy()
-    if usable_N is not None:
-        kept_N &= usable_N
-    # A view of fixed size makes one bucket of all that it can show; other views will bucket by the clips' own size.
-    return BatchPlan({"view": table.column("id").to_numpy()[kept_N]}, config, view)
-
-
-def philox(*name: object) -> np.random.Philox:
-    """A bit generator of its own for every name: key = the first 16 bytes of sha256("a:b:c"), little-endian."""
-    key = hashlib.sha256(":".join(map(str, name)).encode()).digest()[:16]
-    return np.random.Philox(key=np.frombuffer(key, "<u8"))
+    pinned: Mapping[str, Any] = {
+        "plan": config.resolved(),
+        "view": {} if view is None else view.resolved(),
+        "shares": None if shares is None else list(shares),
+    }
+    return BatchPlan(fill_buckets(tables, config, view, shares), config, digest(pinned))
 
 
 def sample_generator(seed: int, epoch: int, sample_id: int) -> np.random.Generator:
     """Randomness of one sample in one epoch: the same on any rank of any world."""
     return np.random.Generator(philox("sample", seed, epoch, sample_id))
-
-
-def _rebuild(ids_of: Mapping[str, np.ndarray], config: PlanConfig, sha256: str) -> BatchPlan:
-    plan = BatchPlan(ids_of, config)
-    plan.sha256 = sha256
-    return plan

@@ -16,7 +16,7 @@ from shards.npy import load_npy
 from shards.plan import BatchPlan, PlanConfig, plan_batches
 from shards.schema import member_column, members_of
 from shards.store import LocalFolder, Store, open_store
-from shards.view import ViewConfig, fits
+from shards.view import ViewConfig
 
 ROW_COLUMNS = (
     "key", "caption", "cut_mode", "frame_pts", "time_base_num", "time_base_den", "rotation_deg", "sar_num", "sar_den",
@@ -149,9 +149,7 @@ class ShardDataset:
         Raises:
             ConfigError: no batch can be made.
         """
-        if view is None:
-            return plan_batches(self.rows, config)
-        return plan_batches(self.rows, config, fits(self.rows, view), view.resolved())
+        return plan_batches([self.rows], config, view)
 
     @cached_property
     def _places(self) -> Mapping[tuple[str, str], np.ndarray]:

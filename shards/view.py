@@ -1,5 +1,6 @@
 """What a trainer sees of a clip: so many frames at a rate and a size. Pure: times in, frame numbers out."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -7,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from shards.config import Config
 
@@ -31,14 +32,49 @@ class ViewConfig(Config):
         default="random",
         description="First frame: any from which the view fits, keyed by (seed, epoch, sample id), or a fixed one.",
     )
+    shapes: tuple[str, ...] = Field(
+        default=(),
+        description="Several sizes, <frames>x<height>x<width> in px, e.g. 16x256x256: a bucket each, in place of "
+        "num_frames, height and width. A clip goes to the one that shows most of it; see plan.bucket_by.",
+    )
+    max_enlarge: float | None = Field(
+        default=None,
+        ge=1,
+        description="Leave out clips whose sides would be enlarged more than so many times; null: any.",
+    )
     score_columns: tuple[str, ...] = Field(
         default=(), description="Numeric columns handed out with the batch; null becomes NaN."
     )
+
+    @field_validator("shapes")
+    @classmethod
+    def _are_shapes(cls, shapes: tuple[str, ...]) -> tuple[str, ...]:
+        if len({shape_of(text) for text in shapes}) < len(shapes):
+            raise ValueError("a shape is listed twice; once is allowed; remove one")
+        return shapes
+
+    def with_shape(self, num_frames: int, height: int, width: int) -> "ViewConfig":
+        """The same view at one size."""
+        size = {"num_frames": num_frames, "height": height, "width": width}
+        return self.model_copy(update={**size, "shapes": ()})
 
     @property
     def rate(self) -> Fraction | None:
         """`fps` as a fraction: 29.97 is 2997/100, 23.976023976 is 24000/1001."""
         return None if self.fps is None else Fraction(self.fps).limit_denominator(1001)
+
+
+def shape_of(text: str) -> tuple[int, int, int]:
+    """Frames, height and width (px) of a shape such as 16x256x256.
+
+    Raises:
+        ValueError: the text is no shape.
+    """
+    match = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)x([1-9][0-9]*)", text)
+    if match is None:
+        raise ValueError(f"shape is {text!r}; <frames>x<height>x<width> is allowed; write 16x256x256")
+    frames, height, width = map(int, match.groups())
+    return frames, height, width
 
 
 @dataclass(frozen=True)

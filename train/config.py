@@ -49,6 +49,15 @@ class DataConfig(Config):
     reading: ReadingConfig = Field(default_factory=ReadingConfig, description="Waiting, damage, trust, storage.")
 
     @model_validator(mode="after")
+    def _one_shape(self) -> "DataConfig":
+        if self.plan.bucket_by != "view" or self.plan.images:
+            raise ValueError(
+                f"plan.bucket_by is {self.plan.bucket_by} and plan.images is {self.plan.images}; training takes "
+                "batches of one shape: bucket_by: view and images: 0; change them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _no_padding(self) -> "DataConfig":
         if self.plan.tail != "drop":
             raise ValueError(f"plan.tail is {self.plan.tail}; drop is allowed in training; padding would count twice")

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 from sqlglot import exp
 
-from curate.decision.rules import Rule, evaluate_value, parse_rule
+from curate.decision.rules import Rule, evaluate_value
+from shards.expressions import parse_expression
 
 _OPERATORS: dict[type[exp.Expr], tuple[str, str]] = {  # as written, and with its sides changed over
     exp.GT: (">", "<"),
@@ -53,7 +54,7 @@ class Threshold:
 
 def thresholds(rule: Rule) -> list[Threshold]:
     """Every comparison of a quantity with a number, in order of appearance; [] if the rule has none."""
-    found = enumerate(_comparisons(parse_rule(rule.expression)))
+    found = enumerate(_comparisons(parse_expression(rule.expression)))
     return [
         Threshold(rule.name, quantity.sql(), _columns(quantity), operator, _number(number) or 0.0, place)
         for place, (quantity, operator, number) in found
@@ -62,7 +63,7 @@ def thresholds(rule: Rule) -> list[Threshold]:
 
 def with_value(rule: Rule, threshold: Threshold, value: float) -> Rule:
     """The rule with another number in the place of a threshold's."""
-    tree = parse_rule(rule.expression).copy()
+    tree = parse_expression(rule.expression).copy()
     number = list(_comparisons(tree))[threshold.place][2]
     number.replace(_literal(value) if value >= 0 else exp.Neg(this=_literal(-value)))
     return replace(rule, expression=tree.sql())

@@ -29,11 +29,11 @@ VIEW = ViewConfig(num_frames=4, fps=4, height=12, width=16)
 
 @pytest.fixture(scope="module")
 def child():
-    return DecodeChild(VIEW, ChildLimits())
+    return DecodeChild(ChildLimits())
 
 
 def decode(child: DecodeChild, mp4: bytes, row: dict[str, Any]) -> np.ndarray:
-    return child.decode(mp4, wanted_pts(row, VIEW, None), row)
+    return child.decode(mp4, wanted_pts(row, VIEW, None), row, VIEW)
 
 
 def test_a_child_gives_the_same_pixels_whatever_the_size_of_the_clip(
@@ -43,7 +43,7 @@ def test_a_child_gives_the_same_pixels_whatever_the_size_of_the_clip(
     for clip in (mp4, draw(num_frames=40, height=320, width=480, gop=5), mp4):
         row = row_of("a", clip)
         wanted_T = wanted_pts(row, VIEW, sample_generator(0, 0, 7))
-        np.testing.assert_array_equal(child.decode(clip, wanted_T, row), decode_frames(clip, wanted_T, row, VIEW))
+        np.testing.assert_array_equal(child.decode(clip, wanted_T, row, VIEW), decode_frames(clip, wanted_T, row, VIEW))
         pids.add(child.pid)
     assert len(pids) == 1
 
@@ -75,7 +75,7 @@ def test_a_clip_that_kills_the_child_is_an_error_and_the_next_one_gets_another(
 
 
 def test_a_clip_that_hangs_is_ended_by_the_deadline(mp4: bytes, row_of: RowOf):
-    child, row = DecodeChild(VIEW, ChildLimits(deadline_s=3)), row_of("a", mp4)
+    child, row = DecodeChild(ChildLimits(deadline_s=3)), row_of("a", mp4)
     decode(child, mp4, row)
     assert child.pid is not None
     os.kill(child.pid, signal.SIGSTOP)
@@ -108,8 +108,8 @@ def test_auto_trusts_what_curation_encoded(trust: str, of_copy: bool, of_encode:
 
 
 def test_trusted_clips_start_no_child(mp4: bytes, row_of: RowOf):
-    decoder, row = ClipDecoder(VIEW, ReadingConfig()), row_of("a", mp4)
-    np.testing.assert_array_equal(decoder.decode(mp4, row, None), decode_clip(mp4, row, VIEW))
+    decoder, row = ClipDecoder(ReadingConfig()), row_of("a", mp4)
+    np.testing.assert_array_equal(decoder.decode(mp4, row, VIEW, None), decode_clip(mp4, row, VIEW))
     assert decoder._child is None
 
 

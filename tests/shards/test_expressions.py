@@ -1,3 +1,5 @@
+from typing import Any
+
 import pyarrow as pa
 import pytest
 
@@ -7,7 +9,7 @@ from shards.expressions import compile_expression
 TABLE = pa.table({"motion": pa.array([0.0, 4.0, -9.0, None], pa.float32()), "split": ["train", "val", "train", None]})
 
 
-def values(text: str, table: pa.Table = TABLE) -> list[object]:
+def values(text: str, table: pa.Table = TABLE) -> list[Any]:
     return compile_expression(text, table.schema).evaluate(table).to_pylist()
 
 
