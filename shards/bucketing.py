@@ -9,6 +9,7 @@ the one that enlarges it least.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -84,36 +85,73 @@ def assign(rows: pa.Table, kept_N: np.ndarray, kinds: Sequence[Kind]) -> np.ndar
         best_N[kept_N] = 0
         return best_N
     best_score_N = np.full(len(rows), -np.inf)
+    pictures: _Pictures | None = None
     for place, kind in enumerate(kinds):
         assert kind.view is not None
         fits_N = kept_N & fits(rows, kind.view)
         if len(kinds) == 1 and kind.view.max_enlarge is None:
             best_N[fits_N] = 0
             break
-        enlarge_N, kept_share_N = _cropped(rows, kind.view)
-        fits_N &= enlarge_N <= (np.inf if kind.view.max_enlarge is None else kind.view.max_enlarge + _ROUNDING)
-        volume = kind.view.num_frames * kind.view.height * kind.view.width
-        score_N = np.where(enlarge_N <= 1 + _ROUNDING, volume * kept_share_N, -enlarge_N)
+        pictures = pictures or _Pictures.of(rows)
+        score_N = pictures.scores(kind.view)[pictures.picture_N]
         better_N = fits_N & (score_N > best_score_N)
         best_N[better_N], best_score_N[better_N] = place, score_N[better_N]
     return best_N
 
 
-def _cropped(rows: pa.Table, view: ViewConfig) -> tuple[np.ndarray, np.ndarray]:
-    """How many times a side of the cropped picture is enlarged (<= 1: not), and which part of the picture is kept."""
-    height_N, width_N = _numbers(rows, "height", 1), _numbers(rows, "width", 1)
-    sar_N = _numbers(rows, "sar_num", 1) / _numbers(rows, "sar_den", 1)
-    turned_N = _numbers(rows, "rotation_deg", 0) % 180 == 90
-    to_height_N = np.where(turned_N, view.width, view.height)
-    to_width_N = np.where(turned_N, view.height, view.width)
-    kept_width_N = np.minimum(width_N, height_N * to_width_N / to_height_N / sar_N)
-    kept_height_N = np.minimum(height_N, width_N * sar_N * to_height_N / to_width_N)
-    enlarge_N = np.maximum(to_height_N / kept_height_N, to_width_N / kept_width_N)
-    return enlarge_N, kept_width_N * kept_height_N / (width_N * height_N)
+@dataclass(frozen=True)
+class _Pictures:
+    """The different pictures (M) of rows (N): few sizes make many clips.
+
+    Attributes:
+        picture_N: which of them a row has.
+        height_M: coded px.
+        width_M: coded px.
+        sar_M: width of a pixel over its height.
+        turned_M: bool; upright after a quarter turn.
+    """
+
+    picture_N: np.ndarray
+    height_M: np.ndarray
+    width_M: np.ndarray
+    sar_M: np.ndarray
+    turned_M: np.ndarray
+
+    @classmethod
+    def of(cls, rows: pa.Table) -> "_Pictures":
+        height_N, width_N = _numbers(rows, "height", 1), _numbers(rows, "width", 1)
+        num_N, den_N = _numbers(rows, "sar_num", 1), _numbers(rows, "sar_den", 1)
+        size_N, sizes = _numbered(height_N << 32 | width_N)
+        sar_N, sars = _numbered(num_N << 32 | den_N)
+        turned_N = _numbers(rows, "rotation_deg", 0) % 180 == 90
+        picture_N, pictures = _numbered((size_N * len(sars) + sar_N) * 2 + turned_N)
+        size_M, sar_M = sizes[pictures // 2 // len(sars)], sars[pictures // 2 % len(sars)]
+        num_M, den_M = sar_M >> 32, sar_M & 0xFFFFFFFF
+        return cls(picture_N, size_M >> 32, size_M & 0xFFFFFFFF, num_M / den_M, pictures % 2 == 1)
+
+    def scores(self, view: ViewConfig) -> np.ndarray:
+        """How much of each picture a view shows (M); minus the enlargement where it must be enlarged."""
+        to_height_M = np.where(self.turned_M, view.width, view.height)
+        to_width_M = np.where(self.turned_M, view.height, view.width)
+        kept_width_M = np.minimum(self.width_M, self.height_M * to_width_M / to_height_M / self.sar_M)
+        kept_height_M = np.minimum(self.height_M, self.width_M * self.sar_M * to_height_M / to_width_M)
+        kept_share_M = kept_width_M * kept_height_M / (self.width_M * self.height_M)
+        enlarged_M = np.maximum(to_height_M / kept_height_M, to_width_M / kept_width_M)
+        volume = view.num_frames * view.height * view.width
+        score_M = np.where(enlarged_M <= 1 + _ROUNDING, volume * kept_share_M, -enlarged_M)
+        limit = np.inf if view.max_enlarge is None else view.max_enlarge + _ROUNDING
+        return np.where(enlarged_M <= limit, score_M, -np.inf)
 
 
-def _numbers(rows: pa.Table, name: str, default: float) -> np.ndarray:
-    return rows.column(name).fill_null(pa.scalar(default, rows.column(name).type)).to_numpy().astype(np.float64)
+def _numbers(rows: pa.Table, name: str, default: int) -> np.ndarray:
+    values: Any = rows.column(name).cast(pa.int64()).fill_null(pa.scalar(default, pa.int64()))
+    return values.to_numpy()
+
+
+def _numbered(values_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each value its place in the list of different values; and that list."""
+    encoded: Any = pa.array(values_N).dictionary_encode()
+    return encoded.indices.to_numpy(), encoded.dictionary.to_numpy()
 
 
 def _kind(config: PlanConfig, view: ViewConfig, shape: tuple[int, int, int], is_image: bool) -> Kind:
