@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from shards.append import continued
@@ -81,10 +82,8 @@ def data_files(manifest: Manifest) -> dict[str, str]:
 
 def groups(rows: pa.Table, shard_bytes: int) -> Iterator[list[int]]:
     """Ids of a plan index, cut into tars: by split, bucket, and size; in the order of the plan index within."""
-    sizes = [
-        name for name in rows.column_names if name.endswith("_size") and f"{name[:-5]}_offset" in rows.column_names
-    ]
-    bytes_N = sum(rows.column(name).to_numpy() for name in sizes)
+    members = [name.removesuffix("_offset") for name in rows.column_names if name.endswith("_offset")]
+    bytes_N = np.stack([rows.column(f"{member}_size").to_numpy() for member in members]).sum(axis=0)
     places = zip(rows.column("split").to_pylist(), rows.column("bucket").to_pylist(), range(len(rows)), strict=True)
     group: list[int] = []
     total, last = 0, None
