@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 from pydantic import Field
 
 from curate.clips.cut import CutConfig, CutResult, cut_clip
@@ -19,12 +20,16 @@ from shards.commit import PLAN_DIGITS, commit_shard, read_commit
 from shards.config import Config
 from shards.errors import ClipError
 from shards.index import ROW
-from shards.schema import CLIP, DECISION, SAMPLE, STATUS_FAILED, STATUS_KEPT, strings
+from shards.schema import CLIP, DECISION, SAMPLE, STATUS_FAILED, STATUS_KEPT, STATUS_OK
 
 if TYPE_CHECKING:
     from curate.worker import Job
 
 
+pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
+
+_SIZE_COLUMNS = ["width", "height", "rotation_deg", "sar_num", "sar_den"]  # what the size of a clip depends on
+_BUCKET_ORDER = [("bucket", "ascending"), ("clip_id", "ascending")]
 CUT_CODE = "cut:"  # begins the code of a clip that was decided for and could not be cut
 
 
@@ -58,28 +63,71 @@ class ShardTask:
     videos: Mapping[str, dict[str, Any]]
 
 
-def plan_shards(clips: pa.Table, videos: pa.Table, config: PackConfig, cut: CutConfig) -> list[ShardTask]:
+class ShardPlan(Sequence[ShardTask]):
+    """The shards to pack, each made of the tables when it is asked for: no row is a Python object before its turn."""
+
+    def __init__(self, clips: pa.Table, videos: pa.Table, buckets: Sequence[str], ends: Sequence[int]) -> None:
+        self._clips, self._videos, self._buckets, self._ends = clips, videos, buckets, ends
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> ShardTask: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[ShardTask]: ...
+    def __getitem__(self, index: int | slice) -> ShardTask | list[ShardTask]:
+        """A task with its own copy of its rows: a slice would be sent as the whole table."""
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        first = self._ends[index - 1] if index else 0
+        clips = self._clips.take(np.arange(first, self._ends[index]))
+        ids = pc.unique(clips["video_id"])
+        rows = self._videos.take(pc.index_in(ids, value_set=self._videos["video_id"].combine_chunks())).to_pylist()
+        return ShardTask(index, self._buckets[index], clips, {row["video_id"]: row for row in rows})
+
+
+def plan_shards(clips: pa.Table, videos: pa.Table, config: PackConfig, cut: CutConfig) -> ShardPlan:
     """Group the kept clips by bucket and cut each group into shards; a pure function of its arguments."""
-    sources = {row["video_id"]: row for row in videos.to_pylist() if row["status"] == "ok"}
-    kept = np.flatnonzero(clips["status"].to_numpy() == STATUS_KEPT)
-    rows = clips.take(kept).select(["clip_id", "video_id", "start_pts", "end_pts", "num_frames"]).to_pylist()
-    order = sorted(
-        (bucket_name(row["num_frames"], cut.output_size(sources[row["video_id"]]), config), row["clip_id"], index)
-        for index, row in enumerate(rows)
-    )
-    tasks: list[ShardTask] = []
-    group: list[int] = []
-    group_bytes = 0.0
-    for position, (bucket, _, index) in enumerate(order):
-        group.append(index)
-        group_bytes += _share_bytes(rows[index], sources[rows[index]["video_id"]])
-        ends = position + 1 == len(order) or order[position + 1][0] != bucket
-        if ends or len(group) == config.samples_per_shard or group_bytes >= config.shard_bytes:
-            table = clips.take(kept[group])
-            own = {video_id: sources[video_id] for video_id in sorted(set(strings(table, "video_id")))}
-            tasks.append(ShardTask(len(tasks), bucket, table, own))
-            group, group_bytes = [], 0.0
-    return tasks
+    videos = videos.filter(pc.equal(videos["status"], STATUS_OK))
+    clips = clips.filter(pc.equal(clips["status"], STATUS_KEPT))
+    if not len(clips):
+        return ShardPlan(clips, videos, [], [])
+    rows = pc.index_in(clips["video_id"].combine_chunks(), value_set=videos["video_id"].combine_chunks()).to_numpy()
+    buckets = _buckets(clips["num_frames"].to_numpy(), videos, rows, config, cut)
+    order = pc.sort_indices(pa.table([buckets, clips["clip_id"]], ["bucket", "clip_id"]), _BUCKET_ORDER).to_numpy()
+    clips, names = clips.take(order), buckets.take(order)
+    codes, weights = names.dictionary_encode().indices.to_numpy(), _share_bytes(clips, videos, rows[order])
+    ends = _shard_ends(codes.tolist(), weights.tolist(), config)
+    return ShardPlan(clips, videos, [names[end - 1].as_py() for end in ends], ends)
+
+
+def _shard_ends(codes: Sequence[int], weights: Sequence[float], config: PackConfig) -> list[int]:
+    """Past the last row of each shard: a bucket's end, the number of samples or the bytes close it."""
+    ends: list[int] = []
+    group, group_bytes = 0, 0.0
+    for row, (code, weight) in enumerate(zip(codes, weights, strict=True), start=1):
+        group, group_bytes = group + 1, group_bytes + weight
+        is_last = row == len(codes) or codes[row] != code
+        if is_last or group == config.samples_per_shard or group_bytes >= config.shard_bytes:
+            ends.append(row)
+            group, group_bytes = 0, 0.0
+    return ends
+
+
+def _buckets(num_frames: np.ndarray, videos: pa.Table, rows: np.ndarray, config: PackConfig, cut: CutConfig) -> Any:
+    """Bucket of each clip; a size is computed once for all videos that look alike."""
+    sizes = videos.select(_SIZE_COLUMNS).append_column("row", pa.array(np.arange(len(videos))))
+    alike = sizes.group_by(_SIZE_COLUMNS).aggregate([("row", "list")]).to_pylist()
+    kind_of = np.zeros(len(videos), np.int64)
+    for kind, row in enumerate(alike):
+        kind_of[row["row_list"]] = kind
+    pairs, which = np.unique(np.stack([kind_of[rows], num_frames]), axis=1, return_inverse=True)
+    output_hw = [cut.output_size(row) for row in alike]
+    names = [bucket_name(frames, output_hw[kind], config) for kind, frames in pairs.T.tolist()]
+    return pa.array(names, pa.string()).take(pa.array(which.ravel(), pa.int64()))
 
 
 def bucket_name(num_frames: int, size_hw: tuple[int, int], config: PackConfig) -> str:
@@ -126,17 +174,18 @@ def packed_path(run_dir: RunDir, plan_id: str, number: int) -> Path:
     return run_dir.root / "parts" / "packed" / f"{plan_id[:PLAN_DIGITS]}-{number:06d}.json"
 
 
-def packed_record(run_dir: RunDir, plan_id: str, number: int) -> dict[str, Any]:
-    """The record of a packed task."""
-    return read_json(packed_path(run_dir, plan_id, number))
+def packed_record(run_dir: RunDir, plan_id: str, number: int) -> dict[str, Any] | None:
+    """The record of a packed task; None if it was not packed here."""
+    path = packed_path(run_dir, plan_id, number)
+    return read_json(path) if path.is_file() else None
 
 
-def is_packed(run_dir: RunDir, plan_id: str, number: int) -> bool:
-    """Whether a task is done: its record is there, and so is its shard unless no clip could be cut."""
-    if not packed_path(run_dir, plan_id, number).is_file():
-        return False
-    samples = packed_record(run_dir, plan_id, number)["num_samples"]
-    return not samples or read_commit(run_dir.dataset, plan_id, number) is not None
+def finished_record(run_dir: RunDir, plan_id: str, number: int) -> dict[str, Any] | None:
+    """The record of a task that is done: it is there, and so is its shard unless no clip could be cut."""
+    record = packed_record(run_dir, plan_id, number)
+    if record and record["num_samples"] and read_commit(run_dir.dataset, plan_id, number) is None:
+        return None
+    return record
 
 
 def sample_row(clip: Mapping[str, Any], video: Mapping[str, Any], result: CutResult) -> dict[str, Any]:
@@ -169,20 +218,19 @@ def score_fields(schema: pa.Schema) -> list[pa.Field]:
 
 def mark_failed(clips: pa.Table, failed: Mapping[str, str]) -> pa.Table:
     """The catalog with clips that could not be cut as failed, their code in `error` and `drop_rule`."""
-    rows = clips.select(["clip_id", "status", "drop_rule", "error"]).to_pylist()
-    for row in rows:
-        code = failed.get(row["clip_id"])
-        if code:
-            codes = dict.fromkeys([*(row["error"] or "").split(";"), code])
-            row.update(status=STATUS_FAILED, drop_rule=code, error=";".join(filter(None, codes)))
-    for name in ("status", "drop_rule", "error"):
+    is_failed = pc.is_in(clips["clip_id"].combine_chunks(), value_set=pa.array(list(failed), pa.string()))
+    rows = clips.filter(is_failed).select(["clip_id", "error"]).to_pylist()
+    codes = [failed[row["clip_id"]] for row in rows]
+    pairs = zip(rows, codes, strict=True)
+    errors = [";".join(dict.fromkeys([*filter(None, (row["error"] or "").split(";")), code])) for row, code in pairs]
+    for name, values in (("status", [STATUS_FAILED] * len(rows)), ("drop_rule", codes), ("error", errors)):
         index = clips.column_names.index(name)
-        values: Sequence[str | None] = [row[name] for row in rows]
-        clips = clips.set_column(index, clips.schema.field(index), pa.array(values, type=pa.string()))
+        column = pc.replace_with_mask(clips[name].combine_chunks(), is_failed, pa.array(values, pa.string()))
+        clips = clips.set_column(index, clips.schema.field(index), column)
     return clips
 
 
-def _share_bytes(clip: Mapping[str, Any], video: Mapping[str, Any]) -> float:
-    """Bytes of the source that fall on a clip, by time: what a copy of it will weigh, about."""
-    span_pts = max(1, video["end_pts"] - video["start_pts"])
-    return video["size_bytes"] * (clip["end_pts"] - clip["start_pts"]) / span_pts
+def _share_bytes(clips: pa.Table, videos: pa.Table, rows: np.ndarray) -> np.ndarray:
+    """Bytes of the source that fall on each clip, by time: what a copy of it will weigh, about."""
+    start, end, size = (videos[name].to_numpy()[rows] for name in ("start_pts", "end_pts", "size_bytes"))
+    return size * (clips["end_pts"].to_numpy() - clips["start_pts"].to_numpy()) / np.maximum(1, end - start)

@@ -24,18 +24,19 @@ from curate.decision.unscored import columns_not_scored
 from curate.inputs.ingest import expand_inputs
 from curate.media.tools import ffmpeg_builds
 from curate.modelling import models_name
-from curate.pack import ShardTask, mark_failed, packed_record, plan_shards
+from curate.pack import ShardTask, mark_failed
+from curate.packing import costs_of, plan_packing, publish_packed
 from curate.parts import plan_parts, read_parts, remove_other_parts
 from curate.pipeline import Pipeline
 from curate.report.write import write_report
+from curate.reuse import remember_failures
 from curate.rundir import Part, RunDir, write_json, write_table, write_text
+from curate.table_digest import table_digest
 from curate.worker import Job
-from shards.commit import read_commit
 from shards.errors import ConfigError, ContractError
 from shards.facts import machine_facts, package_versions
 from shards.ids import digest
 from shards.manifest import Manifest
-from shards.publish import publish
 from shards.schema import STATUS_UNSCORED
 
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
@@ -134,12 +135,13 @@ def _curate(pipeline: Pipeline, rows: pa.Table, run_dir: RunDir, executor: Execu
     clips = decide(clips, videos, pipeline.clip_rules)
     if unscored := columns_not_scored(clips.filter(pc.equal(clips["status"], STATUS_UNSCORED))):
         raise ContractError(f"clips that no rule drops lack {unscored}; every score is computed before; report this")
-    plan_id = make_plan_id(pipeline, videos)
-    write_json(run_dir.root / "plan.json", {"plan_id": plan_id, "steps": pipeline.steps()})
-    tasks = plan_shards(clips, videos, config.pack, config.cut)
-    job = Job(config, run_dir.root, plan_id)
-    packed = list(_track(progress, "pack", executor.shards(job, tasks), len(tasks)))
-    clips = mark_failed(clips, {key: code for item in packed for key, code in item["failed"].items()})
+    write_json(run_dir.root / "plan.json", {"plan_id": make_plan_id(pipeline, videos), "steps": pipeline.steps()})
+    packing = plan_packing(pipeline, run_dir, clips, videos)
+    job = Job(config, run_dir.root, packing.plan_id)
+    packed = list(_track(progress, "pack", executor.shards(job, packing.tasks), len(packing.tasks)))
+    failed = {**packing.failed, **{key: code for item in packed for key, code in item["failed"].items()}}
+    packed += costs_of(run_dir, packing.commits)
+    clips = mark_failed(clips, failed)
     write_text(run_dir.root / "config.yaml", config.to_yaml())
     write_table(run_dir.catalog("videos"), videos)
     write_table(run_dir.catalog("clips"), clips)
@@ -149,7 +151,9 @@ def _curate(pipeline: Pipeline, rows: pa.Table, run_dir: RunDir, executor: Execu
     )
     stats = rule_stats(clips, pipeline.clip_rules)
     ledger = balance(videos, clips)
-    manifest = _publish(config, run_dir, job, tasks) if ledger.balances else None
+    manifest = publish_packed(config, run_dir, packing, clips) if ledger.balances else None
+    if manifest:
+        remember_failures(run_dir, failed, packing.cut_id)
     write_report(run_dir.root)
     found = problems(videos, clips, stats)
     if not found:
@@ -174,26 +178,9 @@ def clip_files(pipeline: Pipeline, parts: Sequence[Part]) -> list[str]:
 
 def make_plan_id(pipeline: Pipeline, videos: pa.Table) -> str:
     """Hash of all that shards are made of: inputs and their texts, configuration, stages, weights, FFmpeg builds."""
-    names = ["uri", "sha256", "sidecar_caption", "licence"]
-    inputs = sorted((list(row.values()) for row in videos.select(names).to_pylist()), key=str)
+    inputs = table_digest(videos.select(["uri", "sha256", "sidecar_caption", "licence"]))
     stages = [stage.identity() for stage in pipeline.stages]
     return digest([inputs, pipeline.config.data_config(), stages, ffmpeg_builds(pipeline.config.media.ffmpeg)])
-
-
-def _publish(config: CurateConfig, run_dir: RunDir, job: Job, tasks: Sequence[ShardTask]) -> Manifest | None:
-    """The next version from this plan's shards; None if no clip became a sample, which is a problem of its own.
-
-    Raises:
-        ContractError: a shard that was packed is not in the dataset.
-    """
-    packed = [task for task in tasks if packed_record(run_dir, job.plan_id, task.number)["num_samples"]]
-    commits = [read_commit(run_dir.dataset, job.plan_id, task.number) for task in packed]
-    if None in commits:
-        raise ContractError(
-            f"dataset {run_dir.dataset} lacks packed shards; nothing may remove them; rerun the command"
-        )
-    found = [commit for commit in commits if commit is not None]
-    return publish(run_dir.dataset, found, config.data_config(), config.split) if found else None
 
 
 def _metrics(

@@ -18,7 +18,7 @@ from curate.config import CurateConfig
 from curate.decision.early import judge_videos
 from curate.inputs.ingest import probe_videos
 from curate.media.child import MediaChild
-from curate.pack import ShardTask, is_packed, pack_shard, packed_path, packed_record
+from curate.pack import ShardTask, finished_record, pack_shard, packed_path
 from curate.pipeline import Pipeline
 from curate.rundir import Part, RunDir, read_json, write_json, write_table
 from curate.scan import scan_video
@@ -113,8 +113,8 @@ class Worker(AbstractContextManager["Worker"]):
 
     def pack(self, task: ShardTask) -> Mapping[str, Any]:
         """Cut a shard's clips and commit it; returns what did not become a sample, and the costs, then or now."""
-        if is_packed(self.run_dir, self.job.plan_id, task.number):
-            return packed_record(self.run_dir, self.job.plan_id, task.number)
+        if (done := finished_record(self.run_dir, self.job.plan_id, task.number)) is not None:
+            return done
         costs = Costs()
         failed = self._timed(
             costs, "pack", lambda: pack_shard(task, self.job, self.run_dir, self.child, self.scratch, costs.count)

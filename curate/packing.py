@@ -1,0 +1,88 @@
+"""From decided rows to a version: which shards stand, which are to be packed, and what is published in the end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute
+
+from curate.config import CurateConfig
+from curate.media.tools import ffmpeg_builds
+from curate.pack import ShardTask, packed_record, plan_shards
+from curate.pipeline import Pipeline
+from curate.reuse import find_reuse, with_source
+from curate.rundir import RunDir
+from curate.table_digest import table_digest
+from shards.commit import Commit, read_commit
+from shards.errors import ContractError
+from shards.ids import digest
+from shards.manifest import Manifest
+from shards.publish import publish
+from shards.schema import DECISION, STATUS_KEPT, STATUS_OK, strings
+
+pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
+
+
+@dataclass(frozen=True)
+class Packing:
+    """What is to become of the kept clips.
+
+    Attributes:
+        plan_id: hash of all that the new shards are made of.
+        cut_id: hash of how clips are cut.
+        tasks: the new shards.
+        commits: published shards that stand as they are.
+        failed: clip_id -> code of kept clips that a finished run could not cut.
+    """
+
+    plan_id: str
+    cut_id: str
+    tasks: Sequence[ShardTask]
+    commits: Sequence[Commit]
+    failed: Mapping[str, str]
+
+
+def plan_packing(pipeline: Pipeline, run_dir: RunDir, clips: pa.Table, videos: pa.Table) -> Packing:
+    """Published shards that stand, and shards of the kept clips that lie in none of them."""
+    config = pipeline.config
+    kept, videos = (
+        clips.filter(pc.equal(clips["status"], STATUS_KEPT)),
+        videos.filter(pc.equal(videos["status"], STATUS_OK)),
+    )
+    cut_id = digest([config.cut.resolved(), ffmpeg_builds(config.media.ffmpeg)])
+    reuse = find_reuse(run_dir, kept, videos, config.cut, cut_id)
+    known = pc.is_in(kept["clip_id"], value_set=pa.array(list(reuse.failed), pa.string())).to_numpy()
+    failed = {key: reuse.failed[key] for key in strings(kept.filter(pa.array(known & ~reuse.held_N)), "clip_id")}
+    rest = kept.filter(pa.array(~known & ~reuse.held_N))
+    rows = table_digest(with_source(rest, videos).drop_columns([*DECISION.names, "error", "not_scored"]))
+    plan_id = digest([rows, cut_id, config.pack.resolved()])
+    return Packing(plan_id, cut_id, plan_shards(rest, videos, config.pack, config.cut), reuse.commits, failed)
+
+
+def publish_packed(config: CurateConfig, run_dir: RunDir, packing: Packing, clips: pa.Table) -> Manifest | None:
+    """The next version of the kept clips; None if no clip became a sample, which is a problem of its own.
+
+    Raises:
+        ContractError: a shard that was packed is not in the dataset.
+    """
+    made = [number for number in range(len(packing.tasks)) if _num_samples(run_dir, packing.plan_id, number)]
+    commits = [read_commit(run_dir.dataset, packing.plan_id, number) for number in made]
+    if None in commits:
+        raise ContractError(
+            f"dataset {run_dir.dataset} lacks packed shards; nothing may remove them; rerun the command"
+        )
+    found = [*packing.commits, *(commit for commit in commits if commit is not None)]
+    kept = strings(clips.filter(pc.equal(clips["status"], STATUS_KEPT)), "clip_id")
+    return publish(run_dir.dataset, found, config.data_config(), config.split, kept) if found else None
+
+
+def _num_samples(run_dir: RunDir, plan_id: str, number: int) -> int:
+    record = packed_record(run_dir, plan_id, number)
+    return record["num_samples"] if record else 0
+
+
+def costs_of(run_dir: RunDir, commits: Sequence[Commit]) -> list[dict[str, Any]]:
+    """What it cost to make these shards, as far as they were packed here."""
+    records = (packed_record(run_dir, commit.plan_id, commit.shard_no) for commit in commits)
+    return [record for record in records if record is not None]
