@@ -101,15 +101,20 @@ def curate_videos(config: CurateConfig, inputs: Sequence[str], output: Path, pro
     Raises:
         ConfigError: bad configuration, a required model is missing, or no input.
     """
-    pipeline = Pipeline.of(config)
-    for missing in pipeline.require_models():
-        log.warning("optional model is missing, its columns will be null: %s", missing)
-    run_dir = RunDir(output.resolve())
     rows = expand_inputs(inputs, config.ingest)
     if not len(rows):
         raise ConfigError(
             f"inputs are {list(inputs)}, which hold 0 videos; files, folders, globs and lists are allowed"
         )
+    return curate_rows(config, rows, output, progress)
+
+
+def curate_rows(config: CurateConfig, rows: pa.Table, output: Path, progress: Progress) -> Curated:
+    """As `curate_videos`, of rows as `expand_inputs` makes them."""
+    pipeline = Pipeline.of(config)
+    for missing in pipeline.require_models():
+        log.warning("optional model is missing, its columns will be null: %s", missing)
+    run_dir = RunDir(output.resolve())
     ffmpeg_builds(config.media.ffmpeg)  # one that does not run is named before the work, not after it
     with run_dir.locked(), closing(progress), closing(make_executor(config)) as executor:
         return _curate(pipeline, rows, run_dir, executor, progress)

@@ -12,6 +12,7 @@ OPS = {
     "scan": "curate.media.scan_op:scan_op",
     "cut": "curate.clips.cut:cut_op",
     "verify": "curate.clips.cut:verify_op",
+    "header": "curate.media.header:header_op",
 }
 
 

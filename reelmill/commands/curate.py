@@ -118,3 +118,25 @@ def explain(
     typer.echo(describe(found))
     if json_:
         typer.echo(json.dumps(as_json(found)))
+
+
+@app.command(epilog="Example: reelmill curate forecast curate/web_video videos/ --sample 1%")
+def forecast(
+    config: ConfigArgument,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT…", help="As for `curate run`.")],
+    sample: Annotated[str, typer.Option("--sample", help="Share of the videos to try, or their number.")] = "1%",
+    seed: Annotated[int, typer.Option("--seed", help="Of sample and intervals: the same seed, the same videos.")] = 0,
+    percent: Annotated[float, typer.Option("--interval", min=1, max=99.9, help="Probability of an interval, %.")] = 90,
+    set_: SetOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Run a sample for real in a scratch folder; print expected CPU, GPU, storage and kept share with intervals."""
+    from curate.ask.forecast import forecast as foresee
+    from curate.ask.forecast_view import as_json, describe
+    from curate.config import load_curate_config
+    from reelmill.progress import console_progress
+
+    found = foresee(load_curate_config(config, set_ or []), inputs, sample, seed, percent, console_progress())
+    typer.echo(describe(found))
+    if json_:
+        typer.echo(json.dumps(as_json(found)))
