@@ -12,50 +12,25 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 
 from shards.errors import ContractError, StoreError
 from shards.faults import reached
+from shards.objects import ObjectMissing, Store, StoredObject
+from shards.remote import ObjectStore, RemoteConfig, open_remote
 
-
-class ObjectMissing(StoreError):
-    """No object has this name."""
-
-
-@dataclass(frozen=True)
-class StoredObject:
-    """Name, relative to the store, and size of an object."""
-
-    path: str
-    size_bytes: int
-
-
-class Store(Protocol):
-    """What the contract needs of storage. Paths are relative, with forward slashes."""
-
-    uri: str
-
-    def create(self, path: str, data: bytes | Path) -> bool:
-        """Create an object unless its name exists; True if this call made it. A Path must not change afterwards."""
-        ...
-
-    def replace(self, path: str, data: bytes) -> None:
-        """Write a hint: readers see the old or the new bytes, never a mixture."""
-        ...
-
-    def get(self, path: str) -> bytes:
-        """All bytes of an object, or ObjectMissing."""
-        ...
-
-    def get_range(self, path: str, offset: int, size: int) -> bytes:
-        """Bytes [offset, offset + size) of an object, fewer if it ends before."""
-        ...
-
-    def list(self, prefix: str = "") -> list[StoredObject]:
-        """All objects below a folder, sorted by path."""
-        ...
+__all__ = [
+    "LocalFolder",
+    "ObjectMissing",
+    "ObjectStore",
+    "Store",
+    "StoredObject",
+    "create_or_same",
+    "is_leftover",
+    "local_writing",
+    "open_store",
+]
 
 
 def open_store(uri: str | Path | Store) -> Store:
@@ -66,9 +41,8 @@ def open_store(uri: str | Path | Store) -> Store:
     if text.startswith("file://"):
         return LocalFolder(Path(text.removeprefix("file://")))
     if "://" in text:
-        from obstore.store import from_url
-
-        return ObjectStore(from_url(text), text)
+        remote = RemoteConfig.from_environment()
+        return ObjectStore(open_remote(text, remote), text, remote)
     return LocalFolder(Path(text))
 
 
@@ -199,67 +173,6 @@ class LocalFolder:
             if folder == self.root or self.root not in folder.parents:
                 return
             folder = folder.parent
-
-
-class ObjectStore:
-    """An object store that refuses to overwrite on request (S3, GCS, Azure), through obstore."""
-
-    def __init__(self, store: Any, uri: str) -> None:
-        self.store = store
-        self.uri = uri.rstrip("/")
-
-    def create(self, path: str, data: bytes | Path) -> bool:
-        """See Store. One PUT, so that the condition covers the whole object; stores cap that at 5 GiB."""
-        import obstore
-        from obstore.exceptions import AlreadyExistsError
-
-        try:
-            obstore.put(self.store, path, data, mode="create", use_multipart=False)
-        except AlreadyExistsError:
-            return False
-        except Exception as error:
-            raise self._failure("writing", path, error) from error
-        return True
-
-    def replace(self, path: str, data: bytes) -> None:
-        """See Store."""
-        import obstore
-
-        try:
-            obstore.put(self.store, path, data)
-        except Exception as error:
-            raise self._failure("writing", path, error) from error
-
-    def get(self, path: str) -> bytes:
-        """See Store."""
-        import obstore
-
-        try:
-            return bytes(obstore.get(self.store, path).bytes())
-        except Exception as error:
-            raise self._failure("reading", path, error) from error
-
-    def get_range(self, path: str, offset: int, size: int) -> bytes:
-        """See Store."""
-        import obstore
-
-        try:
-            return bytes(obstore.get_range(self.store, path, start=offset, length=size))
-        except Exception as error:
-            raise self._failure("reading", path, error) from error
-
-    def list(self, prefix: str = "") -> list[StoredObject]:
-        """See Store."""
-        import obstore
-
-        found = [item for batch in obstore.list(self.store, prefix or None) for item in batch]
-        return sorted((StoredObject(item["path"], item["size"]) for item in found), key=lambda item: item.path)
-
-    def _failure(self, doing: str, path: str, error: Exception) -> StoreError:
-        if isinstance(error, FileNotFoundError):
-            return ObjectMissing(f"{path} is missing in {self.uri}; the manifest names it; restore or republish")
-        reason = str(error).partition("\n")[0]
-        return StoreError(f"{doing} {path} in {self.uri} failed; {reason}; check network, credentials and space")
 
 
 def _put_beside(beside: Path, data: bytes | Path) -> None:

@@ -67,6 +67,7 @@ class Server:
         caption: str = "a square",
         file_limit: int | None = None,
         uid: int | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> int:
         """Begin writing the named shards and publishing them; gives the process's id.
 
@@ -78,8 +79,9 @@ class Server:
             caption: of every sample.
             file_limit: bytes beyond which the system refuses to make a file longer.
             uid: user to become.
+            environment: variables to set.
         """
-        limits = {"file_limit": file_limit, "uid": uid}
+        limits = {"file_limit": file_limit, "uid": uid, "environment": dict(environment or {})}
         job = {"root": str(root), "scratch": str(scratch), "shards": list(shards), "fault": fault, "caption": caption}
         return int(self._ask(job | limits))
 
@@ -134,6 +136,7 @@ def _fork(job: Mapping[str, Any], replies: dict[int, int]) -> int:
     said: list[str] = []
     logging.getLogger("shards").addHandler(_Listener(said))
     try:
+        os.environ.update(job["environment"])
         faults.arm(job["fault"])
         _limit(job["file_limit"], job["uid"])
         shards = {number: SHARDS[number] for number in job["shards"]}

@@ -1,0 +1,45 @@
+"""What the contract needs of storage: objects that are created once, behind five verbs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from shards.errors import StoreError
+
+
+class ObjectMissing(StoreError):
+    """No object has this name."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """Name, relative to the store, and size of an object."""
+
+    path: str
+    size_bytes: int
+
+
+class Store(Protocol):
+    """What the contract needs of storage. Paths are relative, with forward slashes."""
+
+    uri: str
+
+    def create(self, path: str, data: bytes | Path) -> bool:
+        """Create an object unless its name exists; True if this call made it. A Path must not change afterwards."""
+        ...
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Write a hint: readers see the old or the new bytes, never a mixture."""
+        ...
+
+    def get(self, path: str) -> bytes:
+        """All bytes of an object, or ObjectMissing."""
+        ...
+
+    def get_range(self, path: str, offset: int, size: int) -> bytes:
+        """Bytes [offset, offset + size) of an object, fewer if it ends before."""
+        ...
+
+    def list(self, prefix: str = "") -> list[StoredObject]:
+        """All objects below a folder, sorted by path."""
+        ...
