@@ -218,7 +218,7 @@ class _RankBatches(Dataset["Batch | _Failed"]):
             captions=[row["caption"] for row in rows],
             ids=torch.from_numpy(ids_B),
             keys=[row["key"] for row in rows],
-            scores={name: torch.from_numpy(self._scores(name)[ids_B]) for name in self.view.score_columns},
+            scores={name: torch.from_numpy(self.dataset.scores(name, ids_B)) for name in self.view.score_columns},
             is_pad_B=torch.from_numpy(whole.of_rank(self.rank, self.world).is_pad_B),
             epoch=epoch,
             position=position(self.dataset, self.plan, *following(epoch, step, self.plan.steps_per_epoch)),
@@ -249,9 +249,6 @@ class _RankBatches(Dataset["Batch | _Failed"]):
         with self.board.reading(info.id if info else 0, sample_id, "mp4"):
             mp4 = self.dataset.read_member(sample_id, "mp4")
             return self.decoder.decode(mp4, self.dataset.row(sample_id), view, generator)
-
-    def _scores(self, name: str) -> np.ndarray:
-        return self.dataset.scores(name)
 
 
 def _worker_context() -> Any:

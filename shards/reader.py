@@ -1,6 +1,7 @@
 """Opening a published version and reading its samples; every read checks size and checksum."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -89,13 +90,22 @@ class ShardDataset:
         """What decoding needs of a sample's row."""
         return {name: column[sample_id].as_py() for name, column in self._row_columns.items()}
 
-    def scores(self, name: str) -> np.ndarray:
-        """A numeric column as float32, by id; null is NaN."""
-        if name not in self.rows.column_names:
-            raise ConfigError(
-                f"score column is {name!r}; {', '.join(self.rows.column_names)} are known; name one of them"
-            )
-        return self.rows.column(name).cast(pa.float32()).to_numpy()
+    def scores(self, name: str, ids: np.ndarray | None = None) -> np.ndarray:
+        """A numeric column as float32, of all samples or of these ids; null is NaN.
+
+        Raises:
+            ConfigError: there is no such column (the nearest name is told), or it has no numbers.
+        """
+        column = self.rows.column(self._known(name, "score column"))
+        if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or column.type == pa.bool_()):
+            raise ConfigError(f"score column is {name!r}, which has {column.type}; numbers are allowed; name another")
+        if ids is None:
+            return column.cast(pa.float32()).to_numpy()
+        return column.take(pa.array(ids.tolist(), pa.int64())).cast(pa.float32()).to_numpy().copy()
+
+    def texts(self, sample_id: int, names: Iterable[str]) -> list[str | None]:
+        """Values of columns of text of a sample, such as captions."""
+        return [self.rows.column(name)[sample_id].as_py() for name in names]
 
     def read(self, sample_id: int) -> dict[str, bytes]:
         """The bytes of every member of a sample."""
@@ -149,7 +159,20 @@ class ShardDataset:
         Raises:
             ConfigError: no batch can be made.
         """
+        self.check_scores(view)
         return plan_batches([self.rows], config, view)
+
+    def check_scores(self, view: ViewConfig | None) -> None:
+        """Refuse a view whose score columns are not there or have no numbers."""
+        for name in () if view is None else view.score_columns:
+            self.scores(name, np.zeros(min(len(self), 1), np.int64))
+
+    def _known(self, name: str, what: str) -> str:
+        if name not in self.rows.column_names:
+            names = self.rows.column_names
+            near = difflib.get_close_matches(name, names, n=1)
+            raise ConfigError(f"{what} is {name!r}; {', '.join(near or names)} is known; name one of the index")
+        return name
 
     @cached_property
     def _places(self) -> Mapping[tuple[str, str], np.ndarray]:

@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from shards.config import Config
+from shards.mixture import PartConfig
 from shards.plan import PlanConfig
 from shards.reading import ReadingConfig
 from shards.view import ViewConfig
@@ -41,12 +42,21 @@ class DataConfig(Config):
 
     uri: str | None = Field(default=None, description="Published dataset; null only if the caller brings the clips.")
     version: int | None = Field(default=None, ge=1, description="Version of the dataset; null is the newest.")
+    mix: tuple[PartConfig, ...] = Field(
+        default=(), description="Several datasets in place of uri, each with its share of what an epoch shows."
+    )
     view: ViewConfig = Field(default_factory=ViewConfig, description="Frames, rate, size, crop.")
     plan: PlanConfig = Field(default_factory=PlanConfig, description="Split, rows, order, clips per step.")
     num_workers: int = Field(
         default=1, ge=0, description="Processes per rank that decode; 0 decodes in the training process."
     )
     reading: ReadingConfig = Field(default_factory=ReadingConfig, description="Waiting, damage, trust, storage.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "DataConfig":
+        if self.mix and (self.uri is not None or self.version is not None):
+            raise ValueError(f"uri is {self.uri} beside mix; one of the two is allowed; remove uri and version, or mix")
+        return self
 
     @model_validator(mode="after")
     def _one_shape(self) -> "DataConfig":

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from shards.batch import LoaderState, loader
 from shards.errors import ConfigError
+from shards.mixture import open_mixture
 from shards.reader import open_dataset
 from shards.schema import strings
 from train.config import DataConfig
@@ -50,10 +51,10 @@ class ShardSource:
     """Clips of a published dataset, by streaming."""
 
     def __init__(self, config: DataConfig) -> None:
-        if config.uri is None:
+        if config.uri is None and not config.mix:
             raise ConfigError("data.uri is null; a published dataset is needed; set data.uri or --set data.uri=DIR")
         self._config = config
-        self.dataset = open_dataset(config.uri, config.version)
+        self.dataset = open_mixture(config.mix) if config.uri is None else open_dataset(config.uri, config.version)
         self.plan = self.dataset.plan(config.plan, config.view)
 
     def captions(self) -> list[str]:

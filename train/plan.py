@@ -41,7 +41,8 @@ def describe_data(config: TrainConfig, source: ShardSource) -> dict[str, Any]:
     plan, steps, split = source.plan, config.budget.steps, config.data.plan.split
     return {
         "uri": config.data.uri,
-        "version": source.dataset.manifest.version,
+        "version": source.dataset.manifest.version if config.data.uri else None,
+        "mix": [part.resolved() for part in config.data.mix],
         "split": split,
         "clips_in_split": len(source.dataset.table(None if split == "all" else split)),
         "clips_usable": plan.num_samples,

@@ -5,13 +5,16 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from obstore.store import MemoryStore
 
 from shards.errors import ConfigError, ContractError
 from shards.manifest import Manifest
+from shards.plan import PlanConfig
 from shards.reader import open_dataset
 from shards.store import ObjectStore
+from shards.view import ViewConfig
 
 
 @pytest.fixture
@@ -97,8 +100,16 @@ def test_an_unknown_key_or_column_is_named(root: Path):
     dataset = open_dataset(root)
     with pytest.raises(ConfigError, match="key is 'nobody'"):
         dataset.find("nobody")
-    with pytest.raises(ConfigError, match="score column is 'beauty'"):
-        dataset.scores("beauty")
+    with pytest.raises(ConfigError, match="score column is 'motoin'; motion is known"):
+        dataset.scores("motoin")
+    with pytest.raises(ConfigError, match="score column is 'caption', which has string"):
+        dataset.plan(PlanConfig(global_batch=1), ViewConfig(score_columns=("caption",)))
+
+
+def test_scores_are_those_of_all_samples_or_of_the_asked(root: Path):
+    dataset = open_dataset(root)
+    assert dataset.scores("motion").tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0]
+    assert dataset.scores("motion", np.array([7, 1])).tolist() == [3, 1]
 
 
 def test_all_but_batch_and_decode_do_without_torch_and_codecs():

@@ -93,3 +93,22 @@ def test_the_plan_of_a_run_is_told_before_it_starts(tiny, dataset):
 def test_no_shards_is_a_config_error():
     with pytest.raises(ConfigError, match=r"--set data\.uri=DIR"):
         ShardSource(DataConfig())
+
+
+def test_a_mixture_is_read_like_a_dataset(tiny, dataset):
+    parts = f"[{{uri: {dataset}, weight: 3}}, {{uri: {dataset}, weight: 1}}]"
+    config = tiny(f"data.mix={parts}", "data.num_workers=0")
+    source = ShardSource(config.data)
+    assert len(source.captions()) == 16
+    assert describe(config)["data"]["clips_usable"] == 16
+    batches = source.batches(0, 1, None)
+    ids = [sample for _ in range(source.plan.steps_per_epoch) for sample in next(batches).ids]
+    assert [sum(sample < 9 for sample in ids), len(ids)] == [12, 16]
+    with pytest.raises(ConfigError, match="one of the two is allowed"):
+        tiny(f"data.uri={dataset}", f"data.mix={parts}")
+
+
+def test_plans_of_several_shapes_are_refused_until_training_takes_them(tiny):
+    for override in ("data.plan.images=0.5", "data.plan.bucket_by=shape"):
+        with pytest.raises(ConfigError, match="training takes batches of one shape"):
+            tiny(override)
