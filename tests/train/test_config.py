@@ -23,6 +23,7 @@ RUNS = [
         "noise_prior.kind=mixed",
     ),
     ("mixer={kind: none}", "objective={target: v, schedule: {kind: cosine}}", "noise_prior.kind=progressive"),
+    ("optim.hidden=muon",),
 ]
 
 
