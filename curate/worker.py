@@ -17,7 +17,7 @@ import pyarrow as pa
 from curate.config import CurateConfig
 from curate.decision.early import judge_videos
 from curate.inputs.ingest import probe_videos
-from curate.media.child import MediaChild
+from curate.media.twice import TwiceChild
 from curate.pack import ShardTask, finished_record, pack_shard, packed_path
 from curate.pipeline import Pipeline
 from curate.rundir import Part, RunDir, read_json, write_json, write_table
@@ -72,7 +72,7 @@ class Worker(AbstractContextManager["Worker"]):
         self.run_dir = RunDir(job.root)
         self._scratch = self.run_dir.scratch()
         self.scratch = self._scratch.__enter__()
-        self.child = MediaChild(job.config.media, self.scratch)
+        self.child = TwiceChild(job.config.media, self.scratch)
 
     def __exit__(self, *_: object) -> None:
         self.close()

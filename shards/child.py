@@ -94,8 +94,10 @@ class Child:
             self._process.channel.send(request, deadline)
             return self._process.channel.receive(deadline)
         except ChannelTimeout:
+            said = _last_words(self._process)
             self.close()
-            raise MediaError(f"{op} takes too long; the deadline kills it; raise {self.limits}", "deadline") from None
+            told = f"{op} takes too long and is killed by the deadline; {said}; raise {self.limits}"
+            raise MediaError(told, "deadline") from None
         except ChannelClosed:
             raise self._death(op) from None
 
@@ -130,12 +132,17 @@ class Child:
         assert process is not None
         _signal_group(process)
         status = process.popen.wait()
-        process.stderr.seek(max(0, process.stderr.seek(0, os.SEEK_END) - _STDERR_TAIL_BYTES))
-        said = " ".join(process.stderr.read().decode(errors="replace").split())
+        said = _last_words(process)
         _kill(process)
         code = "cpu_limit" if status == -signal.SIGXCPU else "child_killed"
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-        return MediaError(f"{op} ended its process by {how}; {said or 'it said nothing'}; the file is at fault", code)
+        return MediaError(f"{op} ended its process by {how}; {said}; the file is at fault", code)
+
+
+def _last_words(process: _Process) -> str:
+    """The end of what a child wrote to its standard error."""
+    process.stderr.seek(max(0, process.stderr.seek(0, os.SEEK_END) - _STDERR_TAIL_BYTES))
+    return " ".join(process.stderr.read().decode(errors="replace").split()) or "it said nothing"
 
 
 def _environment(folder: Path) -> dict[str, str]:

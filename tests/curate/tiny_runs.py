@@ -1,5 +1,6 @@
 """Small real runs: drawn videos of one shot each through the whole of curation, in this process, without models."""
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,16 @@ RATE, NUM_FRAMES = 25, 50
 
 
 def draw(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Videos of two seconds; each name has a speed of its own, so that no two files are equal."""
+    """Videos of two seconds; each has a speed by its name, and its name in it, so that no two files are equal."""
     folder.mkdir(parents=True, exist_ok=True)
-    return [
-        write_video(folder / f"{name}.mp4", moving_square(NUM_FRAMES, step_px=2 + sum(name.encode()) % 89), RATE)
-        for name in names
-    ]
+    return [_draw(folder / f"{name}.mp4", name.encode()) for name in names]
+
+
+def _draw(path: Path, name: bytes) -> Path:
+    write_video(path, moving_square(NUM_FRAMES, step_px=2 + sum(name) % 89), RATE)
+    with path.open("ab") as file:
+        file.write(struct.pack(">I4s", 8 + len(name), b"free") + name)  # a box of MP4 that says nothing
+    return path
 
 
 def curated(inputs: Path | Sequence[Path], output: Path, **config: Any) -> Curated:
