@@ -28,7 +28,11 @@ class RunConfig(Config):
 
     executor: Literal["local", "ray"] = Field(default="local", description="This machine, or a Ray cluster.")
     workers: int = Field(default=0, ge=0, description="Scan and pack processes; 0 takes one per core.")
-    part_videos: int = Field(default=4, ge=1, description="Videos per part: the unit of work and of resume.")
+    part_videos: int = Field(
+        default=4,
+        ge=1,
+        description="Videos per part, the unit of work and of resume; above 1, files below 256 kB count less than one.",
+    )
     ray_address: str = Field(
         default="local", description="Address of a Ray cluster; `local` starts one on this machine."
     )

@@ -24,6 +24,8 @@ from shards.schema import STATUS_OK, strings
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 
 KEY_DIGITS = 16
+SMALL_BYTES = 256 << 10  # a file of this size or more counts as one video of its part
+TINY_PER_VIDEO = 16  # the smallest files count so much less
 
 
 def plan_parts(inputs: pa.Table, pipeline: Pipeline, run_dir: RunDir) -> list[Part]:
@@ -34,7 +36,10 @@ def plan_parts(inputs: pa.Table, pipeline: Pipeline, run_dir: RunDir) -> list[Pa
         pipeline: its options are part of every key.
         run_dir: where finished parts lie.
     """
-    keys = [input_key(row, pipeline.scan_identity) for batch in inputs.to_batches(1024) for row in batch.to_pylist()]
+    identities = [input_identity(row) for batch in inputs.to_batches(1024) for row in batch.to_pylist()]
+    keys = [input_key(identity, pipeline.scan_identity) for identity in identities]
+    size = pipeline.config.run.part_videos
+    weights = [weight(identity.get("size_bytes", 0)) if size > 1 else 1.0 for identity in identities]
     row_of = {key: row for row, key in enumerate(keys)}
     parts = []
     for name in finished_parts(run_dir):
@@ -42,18 +47,34 @@ def plan_parts(inputs: pa.Table, pipeline: Pipeline, run_dir: RunDir) -> list[Pa
         if found:
             rows = [row_of.pop(key) for key in found]
             parts.append(Part(name, inputs.take(rows), tuple(found)))
-    rest, size = sorted(row_of.values()), pipeline.config.run.part_videos
-    for start in range(0, len(rest), size):
-        rows = rest[start : start + size]  # taken and not sliced: a slice would be sent as the whole table
+    for rows in group_rows(sorted(row_of.values()), weights, size):
         own = tuple(keys[row] for row in rows)
         name = digest([own, *((rule.name, rule.expression) for rule in pipeline.video_rules)])  # decide what is scanned
-        parts.append(Part(name[:KEY_DIGITS], inputs.take(rows), own))
+        parts.append(Part(name[:KEY_DIGITS], inputs.take(rows), own))  # a slice would be sent as the whole table
     return parts
 
 
-def input_key(row: Mapping[str, Any], scan_identity: str) -> str:
-    """Key of an unprobed row: what identifies its input, and what the scan's rows depend on."""
-    return digest([input_identity(row), scan_identity])[:KEY_DIGITS]
+def input_key(identity: Mapping[str, Any], scan_identity: str) -> str:
+    """Key of an input: what identifies it unread, and what the scan's rows depend on."""
+    return digest([identity, scan_identity])[:KEY_DIGITS]
+
+
+def weight(size_bytes: int) -> float:
+    """What an input counts in its part: tiny files share one, because a part's own files cost more than they do."""
+    return min(1.0, max(1 / TINY_PER_VIDEO, size_bytes / SMALL_BYTES))
+
+
+def group_rows(rows: Iterable[int], weights: Sequence[float], size: float) -> list[list[int]]:
+    """Consecutive rows; a group is closed before it would weigh more than `size`."""
+    groups: list[list[int]] = []
+    total = size
+    for row in rows:
+        if total + weights[row] > size:
+            groups.append([])
+            total = 0.0
+        groups[-1].append(row)
+        total += weights[row]
+    return groups
 
 
 def finished_parts(run_dir: RunDir) -> list[str]:

@@ -12,13 +12,14 @@ import yaml
 
 from curate.config import CurateConfig
 from curate.decision.decide import RuleStats, decide, rule_stats
+from curate.decision.ledger import seconds
 from curate.decision.unscored import columns_not_scored
 from curate.pack import CUT_CODE, mark_failed
 from curate.pipeline import Pipeline
 from curate.rundir import RunDir
 from shards.config import apply_overrides, parse_config
 from shards.errors import ConfigError
-from shards.schema import DECISION, SEGMENT_CLIP, STATUS_KEPT, STATUS_UNSCORED, strings, time_base
+from shards.schema import CLIP, DECISION, SEGMENT_CLIP, STATUS_KEPT, STATUS_UNSCORED, strings
 
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 
@@ -28,7 +29,7 @@ class Redecision:
     """Decisions before and after, side by side.
 
     Attributes:
-        clips: the catalog with the new decision columns.
+        clips: the catalog's rows with the columns of CLIP, those that rules read, and the new decision.
         gained, lost: ids of clips that are kept only now, and only before.
         unscored: ids of clips that no rule drops any more and that lack scores; a run computes them, and decides.
     """
@@ -48,7 +49,8 @@ class Redecision:
             f"{rule.name:<24} {rule.seen:>8} {rule.removed:>8} {float(rule.removed_s):>10.1f} {rule.removed_alone:>8}"
             for rule in self.rules
         ]
-        total, kept_s = _num_candidates(self.clips), _kept_s(self.clips)
+        total = pc.sum(pc.equal(self.clips["segment"], SEGMENT_CLIP)).as_py() or 0
+        kept_s = float(seconds(self.clips.filter(pc.equal(self.clips["status"], STATUS_KEPT))))
         lines.append(f"kept {kept} of {total} clips, {kept_s:.1f} s; before {self.kept_before}")
         lines.append(f"gained {len(self.gained)}, lost {len(self.lost)}; publish by `curate run` with the same --set")
         if self.unscored:
@@ -68,24 +70,28 @@ def redecide(directory: Path, overrides: Sequence[str]) -> Redecision:
     run_dir.require_run()
     data = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
     config = parse_config(CurateConfig, apply_overrides(data, overrides), "the run's config with --set")
-    videos, before = (pq.read_table(run_dir.catalog(name)) for name in ("videos", "clips"))
     pipeline = Pipeline.of(config)
     rules = pipeline.clip_rules
     _same_video_rules(pipeline, Pipeline.of(parse_config(CurateConfig, data, "the run's config")))
-    missing = sorted({column for rule in rules for column in rule.columns} - set(before.column_names))
+    there = pq.read_schema(run_dir.catalog("clips")).names
+    read = dict.fromkeys(column for rule in rules for column in rule.columns)
+    missing = sorted(set(read) - set(there))
     if missing:
         raise ConfigError(
             f"rules read {missing}, which the catalog does not have; run `reelmill curate run` to score them"
         )
-    after = _still_failed(decide(before.drop_columns(DECISION.names), videos, rules), before)
-    kept_before, kept_after = _kept(before), _kept(after)
+    wanted = [*(name for name in CLIP.names if name in there), *(name for name in read if name not in CLIP.names)]
+    before = pq.read_table(run_dir.catalog("clips"), columns=[*wanted, *DECISION.names])
+    videos = pq.read_table(run_dir.catalog("videos"), columns=["video_id", "status"])
+    after = _still_failed(decide(before, videos, rules), before)
+    kept_before, kept_after = (pc.equal(clips["status"], STATUS_KEPT) for clips in (before, after))
     return Redecision(
         after,
         rule_stats(after, rules),
-        len(kept_before),
-        sorted(kept_after - kept_before),
-        sorted(kept_before - kept_after),
-        sorted(strings(after.filter(pc.equal(after["status"], STATUS_UNSCORED)), "clip_id")),
+        pc.sum(kept_before).as_py() or 0,
+        _ids(after, pc.and_not(kept_after, kept_before)),
+        _ids(after, pc.and_not(kept_before, kept_after)),
+        _ids(after, pc.equal(after["status"], STATUS_UNSCORED)),
     )
 
 
@@ -102,24 +108,10 @@ def _same_video_rules(now: Pipeline, then: Pipeline) -> None:
 
 def _still_failed(after: pa.Table, before: pa.Table) -> pa.Table:
     """Clips that could not be cut then cannot be cut now."""
-    rows = before.select(["clip_id", "drop_rule"]).to_pylist()
-    kept = _kept(after)
-    failed = {row["clip_id"]: row["drop_rule"] for row in rows if (row["drop_rule"] or "").startswith(CUT_CODE)}
-    return mark_failed(after, {clip_id: code for clip_id, code in failed.items() if clip_id in kept})
+    is_uncut = pc.starts_with(before["drop_rule"], CUT_CODE).fill_null(False)
+    uncut = before.filter(pc.and_(is_uncut, pc.equal(after["status"], STATUS_KEPT)))
+    return mark_failed(after, dict(zip(strings(uncut, "clip_id"), strings(uncut, "drop_rule"), strict=True)))
 
 
-def _kept(clips: pa.Table) -> set[str]:
-    pairs = zip(strings(clips, "clip_id"), strings(clips, "status"), strict=True)
-    return {clip_id for clip_id, status in pairs if status == STATUS_KEPT}
-
-
-def _num_candidates(clips: pa.Table) -> int:
-    return clips["segment"].to_pylist().count(SEGMENT_CLIP)
-
-
-def _kept_s(clips: pa.Table) -> float:
-    columns = ["status", "start_pts", "end_pts", "time_base_num", "time_base_den"]
-    rows = clips.select(columns).to_pylist()
-    return float(
-        sum((row["end_pts"] - row["start_pts"]) * time_base(row) for row in rows if row["status"] == STATUS_KEPT)
-    )
+def _ids(clips: pa.Table, mask: pa.ChunkedArray) -> list[str]:
+    return sorted(strings(clips.filter(mask), "clip_id"))

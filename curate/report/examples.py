@@ -149,10 +149,12 @@ def _frames_of(row: dict[str, Any], known: pa.Table) -> list[int]:
 
 def _pictures(spool: ds.Dataset, wanted: Iterable[tuple[str, list[int]]]) -> dict[tuple[str, int], str]:
     keys = {(video, pts) for video, chosen in wanted for pts in chosen}
+    found: dict[tuple[str, int], str] = {}
+    if not keys:  # no type could be told from an empty list
+        return found
     only = pc.field("video_id").isin(sorted({video for video, _ in keys})) & pc.field("pts").isin(
         sorted({pts for _, pts in keys})
     )
-    found: dict[tuple[str, int], str] = {}
     # no read-ahead: one batch of JPEGs in memory at a time
     batches = spool.to_batches(
         columns=["video_id", "pts", "jpeg"], filter=only, batch_size=64, batch_readahead=0, fragment_readahead=1

@@ -3,8 +3,16 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from curate.parts import group_rows, weight
 from curate.rundir import RunDir
 from tests.curate.tiny_runs import Calls, curated, draw
+
+
+def test_tiny_files_share_a_part_and_large_ones_do_not():
+    """A part of 2 holds two files of 256 kB, four of 128 kB, thirty-two of nothing."""
+    assert [weight(size) for size in (0, 1000, 128 << 10, 256 << 10, 1 << 40)] == [1 / 16, 1 / 16, 0.5, 1, 1]
+    sizes = [1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 1.0, *[1 / 16] * 17]
+    assert [len(rows) for rows in group_rows(range(len(sizes)), sizes, 2)] == [2, 4, 17, 1]
 
 
 def part_files(root: Path) -> set[str]:

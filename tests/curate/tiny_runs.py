@@ -10,6 +10,7 @@ import pytest
 import curate.pack
 import curate.worker
 from curate.config import CurateConfig
+from curate.parts import SMALL_BYTES
 from curate.run import Curated, curate_videos
 from reelmill.progress import LineProgress
 from shards.config import parse_config
@@ -19,7 +20,7 @@ RATE, NUM_FRAMES = 25, 50
 
 
 def draw(folder: Path, names: Sequence[str]) -> list[Path]:
-    """Videos of two seconds; each has a speed by its name, and its name in it, so that no two files are equal."""
+    """Videos of two seconds, large enough to count as one in a part; each has its name in it, so no two are equal."""
     folder.mkdir(parents=True, exist_ok=True)
     return [_draw(folder / f"{name}.mp4", name.encode()) for name in names]
 
@@ -27,7 +28,8 @@ def draw(folder: Path, names: Sequence[str]) -> list[Path]:
 def _draw(path: Path, name: bytes) -> Path:
     write_video(path, moving_square(NUM_FRAMES, step_px=2 + sum(name) % 89), RATE)
     with path.open("ab") as file:
-        file.write(struct.pack(">I4s", 8 + len(name), b"free") + name)  # a box of MP4 that says nothing
+        says_nothing = name.ljust(SMALL_BYTES)
+        file.write(struct.pack(">I4s", 8 + len(says_nothing), b"free") + says_nothing)  # a box of MP4
     return path
 
 
