@@ -5,7 +5,7 @@ whose samples say what the catalog says now and that was cut as this run cuts; o
 Only published shards count, so that a run that was killed plans the same shards again and finds those it had made.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,20 @@ def find_reuse(run_dir: RunDir, kept: pa.Table, videos: pa.Table, cut: CutConfig
 def remember_failures(run_dir: RunDir, failed: Mapping[str, str], cut_id: str) -> None:
     """Keep what could not be cut, once it is published without it; other cut options or tools try again."""
     write_json(_failures_path(run_dir), {"cut_id": cut_id, "failed": dict(sorted(failed.items()))})
+
+
+def forget_failures(run_dir: RunDir, clip_ids: Collection[str]) -> None:
+    """Let the next run try again to cut these clips."""
+    path = _failures_path(run_dir)
+    if clip_ids and path.is_file():
+        found = read_json(path)
+        write_json(
+            path, found | {"failed": {key: code for key, code in found["failed"].items() if key not in clip_ids}}
+        )
+    for record in path.parent.glob("*-*.json") if clip_ids else ():
+        tried = read_json(record)
+        if not tried["num_samples"] and not set(clip_ids).isdisjoint(tried["failed"]):
+            record.unlink()  # else a plan of the same clips would be taken for done
 
 
 def with_source(clips: pa.Table, videos: pa.Table) -> pa.Table:

@@ -68,14 +68,12 @@ class Place:
     """Where a clip's bytes lie.
 
     Attributes:
-        version: of the dataset.
         shard: path of the tar, relative to the dataset.
         key: name of the sample.
         offset, size_bytes: of the .mp4 in the tar.
         cut_mode: copy or encode.
     """
 
-    version: int
     shard: str
     key: str
     offset: int
@@ -184,12 +182,10 @@ def _same_as(videos: pa.Table, video: dict[str, Any]) -> str | None:
 
 
 def _place(run: FinishedRun, clip_id: str) -> Place | None:
-    """In the newest version that holds the clip as the catalog has it."""
-    shelf = shelf_of(run, [clip_id])
-    store = open_store(run.run_dir.dataset)
-    for commit in shelf.commits_of([clip_id]):
-        columns = ["key", "mp4_offset", "mp4_size", "cut_mode"]
-        rows = read_index(store.get(commit.index.path), columns)
+    """In the newest shard that holds the clip as the catalog has it."""
+    columns = ["key", "mp4_offset", "mp4_size", "cut_mode"]
+    for commit in shelf_of(run, [clip_id]).commits:
+        rows = read_index(open_store(run.run_dir.dataset).get(commit.index.path), columns)
         sample = rows.filter(pc.equal(rows["key"], clip_id)).to_pylist()[0]
-        return Place(shelf.version, commit.shard.path, clip_id, *(sample[name] for name in columns[1:]))
+        return Place(commit.shard.path, clip_id, *(sample[name] for name in columns[1:]))
     return None

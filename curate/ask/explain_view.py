@@ -58,7 +58,7 @@ def _lines(found: Explanation) -> Iterator[tuple[str, str]]:
     yield "after", _neighbour(video, found.after) if found.after else "none: the video ends"
     if found.place is not None:
         place = found.place
-        yield "bytes", f"dataset/{place.shard} (version {place.version}), key {place.key}"
+        yield "bytes", f"dataset/{place.shard}, key {place.key}"
         yield "", f"{place.size_bytes:,} bytes of .mp4 at offset {place.offset:,}, made by {place.cut_mode}"
     elif found.segment["status"] == STATUS_KEPT:
         yield "bytes", "in no published shard; run `reelmill curate run` again"

@@ -24,9 +24,9 @@ def ask_what_if(directory: Path, overrides: Sequence[str]) -> WhatIf:
 def answer(run: FinishedRun, pipeline: Pipeline) -> WhatIf:
     """A finished run under the rules of another pipeline."""
     before, then = rule_set(run.pipeline), rule_set(pipeline)
-    # Which shelf serves best depends on what is kept, so the rules are asked first, and then with the shelf.
+    # Which shards stand depends on what is kept, so the rules are asked first, and then with the shelf.
     kept = what_if(run.clips, run.videos, before, then, run.missing, ()).kept_ids
-    return what_if(run.clips, run.videos, before, then, run.missing, shelf_of(run, kept).shards.keys())
+    return what_if(run.clips, run.videos, before, then, run.missing, shelf_of(run, kept).clip_ids)
 
 
 def rule_set(pipeline: Pipeline) -> RuleSet:

@@ -140,3 +140,20 @@ def forecast(
     typer.echo(describe(found))
     if json_:
         typer.echo(json.dumps(as_json(found)))
+
+
+@app.command(epilog="Example: reelmill curate retry run --code deadline --code cut:deadline")
+def retry(
+    directory: RunArgument,
+    code: Annotated[list[str], typer.Option("--code", help="Code of failed videos, or cut:CODE of failed cuts.")],
+) -> None:
+    """Repeat what failed with these codes and nothing else. Exit code 1 if a promise does not hold."""
+    from curate.ask.retry import retry as repeat
+    from reelmill.progress import console_progress
+
+    result = repeat(directory, code, console_progress())
+    typer.echo(result.describe())
+    for problem in result.curated.problems:
+        typer.echo(f"problem: {problem}", err=True)
+    if result.curated.problems:
+        raise typer.Exit(1)

@@ -25,7 +25,7 @@ def test_help_imports_nothing_heavy():
 @pytest.mark.parametrize(
     "command",
     [
-        *(["curate", name] for name in ("plan", "run", "decide", "report", "what-if", "explain", "forecast")),
+        *(["curate", name] for name in ("plan", "run", "decide", "report", "what-if", "explain", "forecast", "retry")),
         *(["shards", name] for name in ("ls", "show", "verify", "publish")),
         *(["train", name] for name in ("plan", "fit", "sample")),
         ["toyworld", "make"],
