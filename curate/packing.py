@@ -73,7 +73,7 @@ def publish_packed(config: CurateConfig, run_dir: RunDir, packing: Packing, clip
             f"dataset {run_dir.dataset} lacks packed shards; nothing may remove them; rerun the command"
         )
     found = [*packing.commits, *(commit for commit in commits if commit is not None)]
-    kept = strings(clips.filter(pc.equal(clips["status"], STATUS_KEPT)), "clip_id")
+    kept = clips.filter(pc.equal(clips["status"], STATUS_KEPT))["clip_id"].combine_chunks()
     return publish(run_dir.dataset, found, config.data_config(), config.split, kept) if found else None
 
 

@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.util import Finalize
 from typing import Any
@@ -14,6 +14,8 @@ from curate.pack import ShardTask
 from curate.rundir import Part
 from curate.worker import Job, Worker, join_costs
 from shards.errors import StoreError
+
+ITEMS_PER_WORKER = 3  # in work or waiting for it; more would only be held in memory
 
 _worker: Worker | None = None  # one per worker process, made by the pool's initialiser
 
@@ -46,15 +48,25 @@ class LocalExecutor:
             return
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(self.num_workers, len(items)), context, _open_worker, (job,)) as pool:
-            futures: dict[Future[Mapping[str, Any]], Any] = {pool.submit(_call, method, item): item for item in items}
+            waiting: dict[Future[Mapping[str, Any]], Any] = {}
             try:
-                for future in as_completed(futures):
-                    yield futures[future], future.result()
+                for item in items:  # an item is made when a place is free, not before
+                    if len(waiting) == ITEMS_PER_WORKER * self.num_workers:
+                        yield from _finished(waiting)
+                    waiting[pool.submit(_call, method, item)] = item
+                while waiting:
+                    yield from _finished(waiting)
             except BrokenProcessPool as error:
                 raise StoreError("a worker process died; its parts are not done; run the same command again") from error
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+
+def _finished(waiting: dict[Future[Mapping[str, Any]], Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+    """Wait for one or more items and take them out."""
+    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+        yield waiting.pop(future), future.result()
 
 
 def _open_worker(job: Job) -> None:

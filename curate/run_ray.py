@@ -62,7 +62,12 @@ class RayExecutor:
         ]
         try:
             pool = ray.util.ActorPool(actors)
-            yield from cast(Iterator[Mapping[str, Any]], pool.map_unordered(_pack, list(tasks)))
+            for task in tasks:  # a task is made when an actor is free, not before
+                if not pool.has_free():
+                    yield cast(Mapping[str, Any], pool.get_next_unordered())
+                pool.submit(_pack, task)
+            while pool.has_next():
+                yield cast(Mapping[str, Any], pool.get_next_unordered())
         finally:
             for actor in actors:
                 ray.kill(cast(Any, actor))

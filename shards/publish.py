@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
@@ -38,7 +39,7 @@ from shards.manifest import (
     read_manifest,
     versions,
 )
-from shards.schema import SAMPLE, column, integers, members_of, sample_schema, strings
+from shards.schema import SAMPLE, column, members_of, sample_schema, strings
 from shards.splits import SPLITS, SplitConfig, assign_splits
 from shards.store import Store, create_or_same, open_store
 from shards.tombstones import Withdrawal, is_withdrawn
@@ -62,7 +63,7 @@ class Draft:
     commits: Sequence[Commit]
     config: Mapping[str, Any]
     splits: SplitConfig
-    keep_keys: Collection[str] | None = None
+    keep_keys: Collection[str] | pa.Array | None = None
     withdrawn: tuple[Withdrawal, ...] = ()
 
 
@@ -71,7 +72,7 @@ def publish(
     commits: Sequence[Commit],
     config: Mapping[str, Any],
     splits: SplitConfig,
-    keep_keys: Collection[str] | None = None,
+    keep_keys: Collection[str] | pa.Array | None = None,
 ) -> Manifest:
     """Make commits the next version; the newest version is returned unchanged if it is the same.
 
@@ -144,11 +145,11 @@ def build(store: Store, draft: Draft) -> Manifest:
     return _manifest(commits, table, plan_index, draft)
 
 
-def plan_index_table(index: pa.Table, splits: Sequence[str]) -> pa.Table:
+def plan_index_table(index: pa.Table, splits: Sequence[str] | pa.Array) -> pa.Table:
     """Rows of a version from rows of its shards' indexes: ids first, the split in its place in SAMPLE, no vectors."""
     known = sample_schema(members_of(index.column_names)).names
     index = index.append_column(SAMPLE.field("split"), pa.array(splits, type=pa.string()))
-    index = index.append_column(ID, pa.array(range(len(index)), type=pa.int64()))
+    index = index.append_column(ID, pa.array(np.arange(len(index)), type=pa.int64()))
     scores = [f.name for f in index.schema if f.name not in (ID.name, *known) and not pa.types.is_nested(f.type)]
     return index.select([ID.name, *known, *scores]).combine_chunks()
 
@@ -160,20 +161,33 @@ def _plan_table(store: Store, commits: Sequence[Commit], draft: Draft) -> pa.Tab
         )
     index = pa.concat_tables(_same_columns(store, commits))
     if draft.keep_keys is not None:
-        index = index.filter(pc.is_in(index.column("key"), value_set=pa.array(sorted(draft.keep_keys), pa.string())))
-    index = index.filter(pc.invert(is_withdrawn(index, draft.withdrawn)))
-    keys = strings(index, "key")
-    if not keys:
+        keep = draft.keep_keys
+        keep = keep if isinstance(keep, pa.Array) else pa.array(sorted(keep), pa.string())
+        index = index.filter(pc.is_in(index.column("key"), value_set=keep))
+    if draft.withdrawn:
+        index = index.filter(pc.invert(is_withdrawn(index, draft.withdrawn)))
+    num_keys = pc.count_distinct(index.column("key")).as_py()
+    if not len(index):
         raise ContractError(
             f"version of {store.uri} has 0 samples; an empty version is not published; "
             f"loosen the rules or withdraw less"
         )
-    if len(set(keys)) != len(keys):
-        raise ContractError(
-            f"{len(keys)} samples have {len(set(keys))} keys; a key is published once; name fewer commits"
-        )
-    sides = assign_splits(strings(index, "video_id"), index.column("dup_group").to_pylist(), draft.splits)
-    return plan_index_table(index, sides)
+    if num_keys != len(index):
+        raise ContractError(f"{len(index)} samples have {num_keys} keys; a key is published once; name fewer commits")
+    return plan_index_table(index, _sides(index, draft.splits))
+
+
+def _sides(index: pa.Table, config: SplitConfig) -> pa.Array:
+    """The split of every row, decided by its source: of duplicate groups only those of several sources join any."""
+    sources = pc.unique(index.column("video_id"))
+    pairs = index.select(["video_id", "dup_group"]).group_by(["video_id", "dup_group"]).aggregate([])
+    sizes = pairs.group_by("dup_group").aggregate([("video_id", "count")])
+    shared = sizes.filter(sizes["video_id_count"].to_numpy() > 1)["dup_group"].drop_null()
+    pairs = pairs.filter(pc.is_in(pairs["dup_group"], value_set=shared.combine_chunks()))
+    ids = [*sources.to_pylist(), *strings(pairs, "video_id")]
+    groups = [*([None] * len(sources)), *strings(pairs, "dup_group")]
+    sides = pa.array(assign_splits(ids, groups, config)[: len(sources)], pa.string())
+    return sides.take(pc.index_in(index.column("video_id").combine_chunks(), value_set=sources))
 
 
 def _same_columns(store: Store, commits: Sequence[Commit]) -> list[pa.Table]:
@@ -238,7 +252,7 @@ def _stats(commits: Sequence[Commit], table: pa.Table) -> Stats:
         num_samples=len(table),
         num_captions=len(table) - table.column("caption").null_count,
         num_sources=_num_sources(table),
-        num_frames=sum(integers(table, "num_frames")),
+        num_frames=int(table.column("num_frames").to_numpy().sum()),
         hours=_hours(table),
         size_bytes=sum(commit.shard.size_bytes for commit in commits),
         columns={name: _column_stats(table.column(name)) for name in numeric},

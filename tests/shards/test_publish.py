@@ -2,15 +2,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from shards.commit import Commit, list_commits
 from shards.errors import ConfigError, ContractError
 from shards.manifest import Manifest, manifest_path, parse_manifest, read_manifest, versions
-from shards.publish import publish
+from shards.publish import _sides, publish
 from shards.reader import open_dataset
-from shards.splits import SplitConfig
+from shards.splits import SplitConfig, assign_splits
 from shards.store import LocalFolder
 
 CommitClips = Callable[..., Commit]
@@ -152,3 +155,12 @@ def test_a_version_that_is_not_there_names_those_that_are(dataset: LocalFolder, 
 def test_all_commits_of_a_dataset_can_be_published_again(dataset: LocalFolder, dataset_of: Callable[..., Manifest]):
     manifest = dataset_of(7, per_shard=3)
     assert publish(dataset, list_commits(dataset), {"made_by": "test"}, SPLITS) == manifest
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from([None, "x", "y", "z"])), min_size=1))
+def test_sides_found_by_source_are_those_found_by_row(rows: list[tuple[str, str | None]]):
+    videos, groups = [row[0] for row in rows], [row[1] for row in rows]
+    table = pa.table({"video_id": pa.array(videos, pa.string()), "dup_group": pa.array(groups, pa.string())})
+    config = SplitConfig(val=0.3, test=0.3)
+    assert _sides(table, config).to_pylist() == assign_splits(videos, groups, config)
