@@ -11,8 +11,8 @@ import pyarrow.compute
 
 from curate.ask.answers import Answers, RuleSet
 from curate.decision.ledger import seconds
+from curate.decision.redecide import cut_failed
 from curate.decision.rules import Rule
-from curate.pack import CUT_CODE
 from shards.schema import SEGMENT_CLIP, STATUS_KEPT, STATUS_OK, strings
 
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
@@ -119,7 +119,7 @@ def what_if(
     missing = {name: mask_N[is_clip_N] for name, mask_N in missing.items()}
     answers = Answers.of(rows, videos, then, missing)
     status = rows["status"].to_numpy(zero_copy_only=False)
-    cut_failed_N = pc.starts_with(pc.fill_null(rows["drop_rule"], ""), CUT_CODE).to_numpy(zero_copy_only=False)
+    cut_failed_N = cut_failed(rows).to_numpy()
     now_N = status == STATUS_KEPT
     unknown_N = answers.unknown_N & ~cut_failed_N
     then_N = answers.passed_N & ~cut_failed_N

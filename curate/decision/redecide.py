@@ -13,6 +13,7 @@ import yaml
 from curate.config import CurateConfig
 from curate.decision.decide import RuleStats, decide, rule_stats
 from curate.decision.ledger import seconds
+from curate.decision.rules import Rule
 from curate.decision.unscored import columns_not_scored
 from curate.pack import CUT_CODE, mark_failed
 from curate.pipeline import Pipeline
@@ -52,7 +53,7 @@ class Redecision:
         total = pc.sum(pc.equal(self.clips["segment"], SEGMENT_CLIP)).as_py() or 0
         kept_s = float(seconds(self.clips.filter(pc.equal(self.clips["status"], STATUS_KEPT))))
         lines.append(f"kept {kept} of {total} clips, {kept_s:.1f} s; before {self.kept_before}")
-        lines.append(f"gained {len(self.gained)}, lost {len(self.lost)}; publish by `curate run` with the same --set")
+        lines.append(f"gained {len(self.gained)}, lost {len(self.lost)}")
         if self.unscored:
             open_clips = self.clips.filter(pc.equal(self.clips["status"], STATUS_UNSCORED))
             names = ", ".join(columns_not_scored(open_clips))
@@ -72,7 +73,7 @@ def redecide(directory: Path, overrides: Sequence[str]) -> Redecision:
     config = parse_config(CurateConfig, apply_overrides(data, overrides), "the run's config with --set")
     pipeline = Pipeline.of(config)
     rules = pipeline.clip_rules
-    _same_video_rules(pipeline, Pipeline.of(parse_config(CurateConfig, data, "the run's config")))
+    check_video_rules(pipeline, Pipeline.of(parse_config(CurateConfig, data, "the run's config")))
     there = pq.read_schema(run_dir.catalog("clips")).names
     read = dict.fromkeys(column for rule in rules for column in rule.columns)
     missing = sorted(set(read) - set(there))
@@ -83,7 +84,7 @@ def redecide(directory: Path, overrides: Sequence[str]) -> Redecision:
     wanted = [*(name for name in CLIP.names if name in there), *(name for name in read if name not in CLIP.names)]
     before = pq.read_table(run_dir.catalog("clips"), columns=[*wanted, *DECISION.names])
     videos = pq.read_table(run_dir.catalog("videos"), columns=["video_id", "status"])
-    after = _still_failed(decide(before, videos, rules), before)
+    after = decide_again(before, videos, rules)
     kept_before, kept_after = (pc.equal(clips["status"], STATUS_KEPT) for clips in (before, after))
     return Redecision(
         after,
@@ -95,8 +96,17 @@ def redecide(directory: Path, overrides: Sequence[str]) -> Redecision:
     )
 
 
-def _same_video_rules(now: Pipeline, then: Pipeline) -> None:
-    """A rule over key frames decides before the scan; what it stopped has no clips that could be judged again."""
+def cut_failed(clips: pa.Table) -> pa.ChunkedArray:
+    """For each row whether a run could not cut the clip; `error` says so whatever rule drops it since."""
+    return pc.match_substring_regex(pc.fill_null(clips["error"], ""), f"(^|;){CUT_CODE}")
+
+
+def check_video_rules(now: Pipeline, then: Pipeline) -> None:
+    """A rule over key frames decides before the scan; what it stopped has no clips that could be judged again.
+
+    Raises:
+        ConfigError: such a rule is another one now.
+    """
     changed = {rule.name for rule in now.video_rules} ^ {rule.name for rule in then.video_rules}
     texts = {rule.name: rule.expression for rule in then.video_rules}
     changed |= {rule.name for rule in now.video_rules if texts.get(rule.name, rule.expression) != rule.expression}
@@ -106,11 +116,16 @@ def _same_video_rules(now: Pipeline, then: Pipeline) -> None:
         )
 
 
-def _still_failed(after: pa.Table, before: pa.Table) -> pa.Table:
-    """Clips that could not be cut then cannot be cut now."""
-    is_uncut = pc.starts_with(before["drop_rule"], CUT_CODE).fill_null(False)
-    uncut = before.filter(pc.and_(is_uncut, pc.equal(after["status"], STATUS_KEPT)))
-    return mark_failed(after, dict(zip(strings(uncut, "clip_id"), strings(uncut, "drop_rule"), strict=True)))
+def decide_again(before: pa.Table, videos: pa.Table, rules: Sequence[Rule]) -> pa.Table:
+    """Decided rows under other rules; clips that could not be cut then cannot be cut now."""
+    after = decide(before, videos, rules)
+    uncut = before.filter(pc.and_(cut_failed(before), pc.equal(after["status"], STATUS_KEPT)))
+    codes = [next(filter(_is_cut, cell.split(";"))) for cell in strings(uncut, "error")]
+    return mark_failed(after, dict(zip(strings(uncut, "clip_id"), codes, strict=True)))
+
+
+def _is_cut(code: str) -> bool:
+    return code.startswith(CUT_CODE)
 
 
 def _ids(clips: pa.Table, mask: pa.ChunkedArray) -> list[str]:

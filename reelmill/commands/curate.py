@@ -53,12 +53,29 @@ def run(
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: reelmill curate decide run --set keep.motion='flow_mag >= 0.05'")
-def decide(directory: RunArgument, set_: SetOption = None) -> None:
-    """Apply the run's rules, or changed ones, to its catalog: no video is opened, nothing is written."""
+@app.command(epilog="Example: reelmill curate decide run --set keep.motion='flow_mag >= 0.05' --publish")
+def decide(
+    directory: RunArgument,
+    set_: SetOption = None,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Publish the next version from the shards there are.")
+    ] = False,
+) -> None:
+    """Apply the run's rules, or changed ones, to its catalog: no video is opened; only --publish writes."""
+    from curate.ask.republish import gaps, republish
+    from curate.ask.what_if_view import ask_what_if
     from curate.decision.redecide import redecide
 
     typer.echo(redecide(directory, set_ or []).describe())
+    missing = gaps(ask_what_if(directory, set_ or []))
+    for gap in missing:
+        typer.echo(f"missing: {gap}")
+    if publish:
+        typer.echo(f"version {republish(directory, set_ or []).version} of {directory / 'dataset'} is published")
+    elif missing:
+        typer.echo("`curate run` with the same --set does what is missing and nothing else")
+    else:
+        typer.echo("nothing is missing; --publish makes the next version from the shards there are")
 
 
 @app.command(epilog="Example: reelmill curate report run")
