@@ -1,11 +1,11 @@
 """Failed items once more, and nothing else: what the run remembers of them is forgotten, then the run goes on.
 
-An input is forgotten by itself: its neighbours in the part stay as they are, and it comes back in a part of its own.
-Clips that could not be cut come back in shards of their own beside those that stand.
+A video comes back in a part of its own: its neighbours stay as they are. A clip that could not be cut comes back in a
+shard of its own. A model's score is computed again for that clip alone; one that needs the scan, with its video.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,10 @@ import pyarrow as pa
 import pyarrow.compute
 
 from curate.ask.finished import FinishedRun, finished_run
-from curate.modelling import models_name
+from curate.ask.forget import forget_inputs, forget_scores
 from curate.pack import CUT_CODE
-from curate.parts import finished_parts
 from curate.reuse import forget_failures
 from curate.run import Curated, Progress, curate_rows
-from curate.rundir import RunDir, read_json, write_json
 from shards.errors import ConfigError
 from shards.schema import STATUS_FAILED, VIDEO, from_rows, strings
 
@@ -36,7 +34,7 @@ class Retried:
     Attributes:
         curated: the run after the retry.
         videos, clips: code -> items that were tried again.
-        still: code -> items of these that fail again, by their code now.
+        still: code -> items of these that fail again; videos by their code now.
     """
 
     curated: Curated
@@ -57,7 +55,7 @@ def retry(directory: Path, codes: Sequence[str], progress: Progress) -> Retried:
 
     Args:
         directory: of a finished run.
-        codes: of videos (`deadline`) and of cuts (`cut:deadline`).
+        codes: of videos (`deadline`), of cuts (`cut:deadline`) and of scores (`embed:decode_error`).
         progress: told of the run.
 
     Raises:
@@ -65,25 +63,38 @@ def retry(directory: Path, codes: Sequence[str], progress: Progress) -> Retried:
     """
     run = finished_run(directory)
     _known_codes(run, codes)
-    videos = _failed(run.videos, "error", codes)
-    clips = _failed(run.clips, "drop_rule", [code for code in codes if code.startswith(CUT_CODE)])
-    uris, clip_ids = strings(videos, "uri"), strings(clips, "clip_id")
-    with run.run_dir.locked():
-        forget_inputs(run.run_dir, uris, lambda name: models_name(name, run.pipeline))
-        forget_failures(run.run_dir, clip_ids)
+    videos = _with_codes(run.videos, codes)
+    clips = {code: _clip_ids(run.clips, code) for code in codes if ":" in code}
+    _forget(run, strings(videos, "uri"), clips)
     curated = curate_rows(run.config, input_rows(run.videos), run.run_dir.root, progress)
     after = finished_run(directory)
-    again = [*_of(after.videos, "uri", uris, "error"), *_of(after.clips, "clip_id", clip_ids, "drop_rule")]
-    counts = (Counter(strings(videos, "error")), Counter(strings(clips, "drop_rule")), Counter(again))
-    return Retried(curated, *(dict(sorted(count.items())) for count in counts))
+    still = Counter(_failed_among(after.videos, strings(videos, "uri")))
+    for code, ids in clips.items():
+        still[code] += len({*ids} & {*_clip_ids(after.clips, code)})
+    tried = Counter(strings(videos, "error")), {code: len(ids) for code, ids in clips.items() if ids}
+    return Retried(curated, dict(sorted(tried[0].items())), tried[1], {code: still[code] for code in sorted(+still)})
+
+
+def _forget(run: FinishedRun, uris: Sequence[str], clips: Mapping[str, Sequence[str]]) -> None:
+    stages = {code: code.partition(":")[0] for code in clips}
+    models = {stage.name for stage in run.pipeline.frame_stages}
+    scanned = {stage.name for stage in run.pipeline.span_stages}
+    of_scan = [clip_id for code, ids in clips.items() if stages[code] in scanned for clip_id in ids]
+    of_cut = [clip_id for code, ids in clips.items() if code.startswith(CUT_CODE) for clip_id in ids]
+    with run.run_dir.locked():
+        forget_inputs(run.run_dir, run.pipeline, [*uris, *_uris_of(run, of_scan)])
+        for code, ids in clips.items():
+            if stages[code] in models:
+                forget_scores(run.run_dir, run.pipeline, stages[code], ids)
+        forget_failures(run.run_dir, of_cut)
 
 
 def retry_codes(videos: pa.Table, clips: pa.Table) -> dict[str, int]:
-    """Codes by which something failed that can be tried again, and how many did."""
-    failed = _failed(videos, "error", None), _failed(clips, "drop_rule", None)
-    codes = [*strings(failed[0], "error"), *strings(failed[1], "drop_rule")]
-    cuts = Counter(code for code in codes[len(failed[0]) :] if code.startswith(CUT_CODE))
-    return dict(sorted((Counter(codes[: len(failed[0])]) + cuts).items()))
+    """Codes by which something failed, and how many items did: of videos, and `stage:code` or `cut:code` of clips."""
+    found = Counter(strings(_failed(videos), "error"))
+    for cell in strings(clips.filter(clips["error"].is_valid()), "error"):
+        found.update(cell.split(";"))
+    return dict(sorted(found.items()))
 
 
 def input_rows(videos: pa.Table) -> pa.Table:
@@ -95,33 +106,6 @@ def input_rows(videos: pa.Table) -> pa.Table:
     return from_rows(rows, VIDEO)
 
 
-def forget_inputs(run_dir: RunDir, uris: Collection[str], models_file: Callable[[str], str]) -> int:
-    """Let the next run look at these inputs anew; returns in how many parts they were.
-
-    Args:
-        run_dir: of the run.
-        uris: of the inputs.
-        models_file: part name -> name of its file of model columns.
-    """
-    touched = 0
-    for name in finished_parts(run_dir):
-        path = run_dir.costs("scan", name)
-        record = read_json(path)
-        left = [item for item in record.get("inputs", []) if item["uri"] not in uris]
-        if len(left) == len(record.get("inputs", [])):
-            continue
-        touched += 1
-        if left:
-            write_json(path, record | {"inputs": left})
-            continue
-        # A new part of the same inputs has the same name, so the files of one that is forgotten as a whole must go.
-        models = models_file(name)
-        steps = [("videos", name), ("clips", name), ("frames", name), ("models", models)]
-        for file in [path, run_dir.costs("models", models), *(run_dir.part(*step) for step in steps)]:
-            file.unlink(missing_ok=True)
-    return touched
-
-
 def _known_codes(run: FinishedRun, codes: Sequence[str]) -> None:
     known = retry_codes(run.videos, run.clips)
     for code in codes:
@@ -130,11 +114,28 @@ def _known_codes(run: FinishedRun, codes: Sequence[str]) -> None:
             raise ConfigError(f"--code is {code!r}; the run's codes are {there}; name one of them")
 
 
-def _failed(rows: pa.Table, column: str, codes: Sequence[str] | None) -> pa.Table:
-    failed = rows.filter(pc.and_(pc.equal(rows["status"], STATUS_FAILED), rows[column].is_valid()))
-    return failed if codes is None else failed.filter(pc.is_in(failed[column], pa.array(codes, pa.string())))
+def _failed(videos: pa.Table) -> pa.Table:
+    return videos.filter(pc.and_(pc.equal(videos["status"], STATUS_FAILED), videos["error"].is_valid()))
 
 
-def _of(rows: pa.Table, key: str, keys: Sequence[str], column: str) -> list[str]:
-    failed = _failed(rows, column, None)
-    return strings(failed.filter(pc.is_in(failed[key], pa.array(keys, pa.string()))), column)
+def _with_codes(videos: pa.Table, codes: Sequence[str]) -> pa.Table:
+    failed = _failed(videos)
+    return failed.filter(pc.is_in(failed["error"], value_set=pa.array(codes, pa.string())))
+
+
+def _failed_among(videos: pa.Table, uris: Sequence[str]) -> list[str]:
+    failed = _failed(videos)
+    return strings(failed.filter(pc.is_in(failed["uri"], value_set=pa.array(uris, pa.string()))), "error")
+
+
+def _clip_ids(clips: pa.Table, code: str) -> list[str]:
+    has = pc.match_substring(pc.binary_join_element_wise("", pc.fill_null(clips["error"], ""), "", ";"), f";{code};")
+    return strings(clips.filter(has), "clip_id")
+
+
+def _uris_of(run: FinishedRun, clip_ids: Sequence[str]) -> list[str]:
+    """Of all inputs whose scan gave these clips, equal files included."""
+    rows = run.clips.filter(pc.is_in(run.clips["clip_id"], value_set=pa.array(clip_ids, pa.string())))
+    return strings(
+        run.videos.filter(pc.is_in(run.videos["video_id"], value_set=rows["video_id"].combine_chunks())), "uri"
+    )

@@ -11,9 +11,11 @@ import curate.worker
 from curate.ask.retry import input_rows, retry, retry_codes
 from curate.ask.what_if_view import ask_what_if
 from curate.inputs.ingest import IngestConfig, expand_inputs
+from curate.models.caption import Caption
+from curate.scores.motion import Motion
 from reelmill.cli import run as command
 from reelmill.progress import LineProgress
-from shards.errors import ConfigError, MediaError
+from shards.errors import ClipTooShort, ConfigError, MediaError
 from shards.reader import open_dataset
 from shards.schema import strings
 from shards.verify import verify
@@ -95,20 +97,52 @@ def test_an_unknown_code_is_refused_with_those_there_are(tmp_path: Path, capsys:
     (folder / "noise.mp4").write_bytes(b"noise" * 100)
     (folder / "empty.mp4").touch()
     curated(folder, tmp_path / "run")
-    with pytest.raises(ConfigError, match=r"--code is 'dead'; the run's codes are empty_file \(1\), not_a_video \(1\)"):
+    with pytest.raises(ConfigError, match=r"the run's codes are caption:no_captioner \(1\), empty_file \(1\), not_a"):
         retry(tmp_path / "run", ["dead"], LineProgress())
     assert command(["curate", "retry", str(tmp_path / "run"), "--code", "not_a_video"]) == 0
     assert "tried again: 1 videos of not_a_video; failed again: 1 of not_a_video" in capsys.readouterr().out
 
 
-def test_codes_are_those_of_failed_videos_and_failed_cuts():
-    videos = videos_of(video("a"), video("b", status="failed", error="deadline"), video("c", error="old"))
-    failed = {"status": "failed", "drop_rule": "cut:deadline"}
-    rows = [clip("a", 0, 10) | failed, clip("a", 10, 20) | failed | {"drop_rule": "motion"}, clip("a", 20, 30)]
-    clips = clips_of(*({name: row[name] for name in row if name not in failed} for row in rows))
-    for name in failed:
-        clips = clips.append_column(name, [[row.get(name) for row in rows]])
-    assert retry_codes(videos, clips) == {"cut:deadline": 1, "deadline": 1}
+def test_codes_are_those_of_failed_videos_and_of_clips():
+    videos = videos_of(video("a"), video("b", status="failed", error="deadline"))
+    errors = ["cut:deadline;caption:no_captioner", "caption:no_captioner", None]
+    clips = clips_of(*(clip("a", 10 * at, 10 * at + 10, error=error) for at, error in enumerate(errors)))
+    assert retry_codes(videos, clips) == {"caption:no_captioner": 2, "cut:deadline": 1, "deadline": 1}
+
+
+def test_a_score_is_computed_again_for_its_clips_alone_and_one_of_the_scan_with_its_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The captioner sees b's clip again since its code is named; the motion of c's is scored by a scan of c."""
+    draw(tmp_path / "in", ["a", "b", "c"])
+    (tmp_path / "in" / "a.txt").write_text("words", encoding="utf-8")
+    calls, root, seen = Calls(monkeypatch), tmp_path / "run", list[str]()
+    score, batch = Motion.score, Caption.score_batch
+
+    def still(stage: Motion, clip: Any, span: Any) -> Any:
+        if calls.scanned[-1] == "c":
+            raise ClipTooShort("drawn to fail")
+        return score(stage, clip, span)
+
+    def counted(stage: Caption, clips: Any) -> Any:
+        seen.extend(item.clip.clip_id for item in clips)
+        return batch(stage, clips)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Motion, "score", still)
+        curated(tmp_path / "in", root, keep={"motion": "flow_mag >= 0"})
+    before = tars(root)
+    monkeypatch.setattr(Caption, "score_batch", counted)
+    calls.clear()
+    result = retry(root, ["caption:no_captioner"], LineProgress())
+    assert (calls.scanned, calls.cut, len(seen)) == ([], [], 1)
+    assert result.still == {"caption:no_captioner": 1}
+    assert tars(root) == before
+    result = retry(root, ["motion:clip_too_short"], LineProgress())
+    assert (calls.scanned, len(calls.cut)) == (["c"], 1)
+    assert (result.clips, result.still) == ({"motion:clip_too_short": 1}, {})
+    assert before.items() <= tars(root).items()
+    assert len(published(root)) == 3
 
 
 def test_inputs_come_back_as_ingest_made_them(tmp_path: Path):
