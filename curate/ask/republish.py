@@ -29,7 +29,7 @@ def gaps(found: WhatIf) -> list[str]:
     if found.to_cut.rows:
         sentences.append(f"{found.to_cut.rows} clips lie in no shard and are to be cut: {_named(found.to_cut_ids)}")
     if found.unscanned.rows:
-        sentences.append(f"{found.unscanned.rows} videos were never scanned")
+        sentences.append(f"{found.unscanned.rows} videos that a rule stopped have no clips in the catalog")
     return sentences
 
 

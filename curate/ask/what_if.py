@@ -67,7 +67,7 @@ class WhatIf:
         then: kept for certain.
         unknown: clips whose fate hangs on scores that were never computed.
         failed: clips that cannot be judged, or could not be cut.
-        unscanned: videos that a rule stopped before their scan and that may pass now.
+        unscanned: videos that a rule over key frames stopped and that may pass now; the catalog has no clips of them.
         gained, lost: kept only then, kept only now; what is unknown then is in neither.
         to_cut: kept then, with no clip in a published shard.
         missing: column -> clips whose fate hangs on it.

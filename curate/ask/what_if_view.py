@@ -46,8 +46,8 @@ def describe(found: WhatIf) -> str:
         _amount("would have to be cut", found.to_cut, "kept then, in no shard" if found.to_cut.rows else ""),
     ]
     if found.unscanned.rows:
-        note = "stopped before the scan; may pass now, nobody knows their clips"
-        lines.append(_line("unscanned", f"{found.unscanned.rows} videos", f"{found.unscanned.hours:.4f}", note))
+        note = "by a rule over key frames; may pass now, but their clips are not in the catalog"
+        lines.append(_line("stopped", f"{found.unscanned.rows} videos", f"{found.unscanned.hours:.4f}", note))
     lines += ["", f"{'rule':<20}{'removes':>9}{'hours':>10}{'alone':>9}{'hours':>10}{'maybe':>8}{'unknown':>9}"]
     for rule in found.rules:
         numbers = (
