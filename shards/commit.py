@@ -21,7 +21,7 @@ from shards.faults import reached
 from shards.index import check_rows, index_bytes, index_table, sample_json, sample_text
 from shards.lifetime import refresh
 from shards.store import ObjectMissing, Store, create_or_same, local_writing, open_store
-from shards.writer import SampleBytes, write_shard
+from shards.writer import SampleBytes, ShardRecord, read_shard, write_shard
 
 PLAN_DIGITS = 8
 
@@ -85,28 +85,66 @@ def commit_shard(
     """
     store = open_store(dataset)
     rows = check_rows(rows)
-    name = f"{folder or bucket}/{plan_id[:PLAN_DIGITS]}-{shard_no:06d}"
-    shard_path, index_path = f"shards/{name}.tar", f"index/{name}.parquet"
     with _building(scratch) as work:
         tar = work / "shard.tar"
         with local_writing(tar):
             record = write_shard(tar, _samples(rows.to_pylist(), members))
-        index = index_bytes(index_table(rows, shard_path, bucket, record.samples))
-        commit = Commit(
-            plan_id=plan_id,
-            shard_no=shard_no,
-            bucket=bucket,
-            num_samples=len(rows),
-            shard=StoredFile(path=shard_path, size_bytes=record.size_bytes, sha256=record.sha256),
-            index=StoredFile(path=index_path, size_bytes=len(index), sha256=hashlib.sha256(index).hexdigest()),
-        )
-        create_or_same(store, shard_path, tar)
-        reached("commit-tar")
-        create_or_same(store, index_path, index)
-        reached("commit-index")
-        refresh(store, [shard_path, index_path])  # an earlier attempt may have left them long ago
-        create_or_same(store, commit_path(plan_id, shard_no), commit.model_dump_json(indent=1).encode())
-        reached("commit-record")
+        return _commit_built(store, tar, record, rows, plan_id, shard_no, bucket, folder or bucket)
+
+
+def commit_tar(
+    dataset: str | Path | Store, plan_id: str, shard_no: int, bucket: str, rows: pa.Table, tar: Path
+) -> Commit:
+    """Commit a tar that is there already and fits the format; on the dataset's disk it is linked, not copied.
+
+    Args:
+        dataset: folder, uri or store of the dataset.
+        plan_id: as of `commit_shard`.
+        shard_no: as of `commit_shard`.
+        bucket: of the samples; folder below shards/ and index/.
+        rows: one row per sample, in the order of the tar, columns of `index.ROW` and any score columns.
+        tar: the file; it must not change afterwards.
+
+    Raises:
+        ContractError: tar or rows break the contract, or the name is taken by other bytes.
+        StoreError: storage failed.
+    """
+    store, rows = open_store(dataset), check_rows(rows)
+    record = read_shard(tar)
+    keys = [key for key, _ in record.samples]
+    if keys != rows.column("key").to_pylist():
+        raise ContractError(f"{tar} has {len(keys)} samples, not those of the {len(rows)} rows in their order")
+    return _commit_built(store, tar, record, rows, plan_id, shard_no, bucket, bucket)
+
+
+def _commit_built(
+    store: Store,
+    tar: Path,
+    record: ShardRecord,
+    rows: pa.Table,
+    plan_id: str,
+    shard_no: int,
+    bucket: str,
+    folder: str,
+) -> Commit:
+    name = f"{folder}/{plan_id[:PLAN_DIGITS]}-{shard_no:06d}"
+    shard_path, index_path = f"shards/{name}.tar", f"index/{name}.parquet"
+    index = index_bytes(index_table(rows, shard_path, bucket, record.samples))
+    commit = Commit(
+        plan_id=plan_id,
+        shard_no=shard_no,
+        bucket=bucket,
+        num_samples=len(rows),
+        shard=StoredFile(path=shard_path, size_bytes=record.size_bytes, sha256=record.sha256),
+        index=StoredFile(path=index_path, size_bytes=len(index), sha256=hashlib.sha256(index).hexdigest()),
+    )
+    create_or_same(store, shard_path, tar)
+    reached("commit-tar")
+    create_or_same(store, index_path, index)
+    reached("commit-index")
+    refresh(store, [shard_path, index_path])  # an earlier attempt may have left them long ago
+    create_or_same(store, commit_path(plan_id, shard_no), commit.model_dump_json(indent=1).encode())
+    reached("commit-record")
     return commit
 
 

@@ -26,8 +26,6 @@ from shards.store import Store, open_store
 from shards.tar import parse_tar
 from shards.writer import group_samples
 
-_MADE_OF_THE_ROW = ("json", "txt")
-
 
 def partly_published(store: Store, manifest: Manifest) -> dict[str, int]:
     """Published samples of every shard that holds others too, by path of the tar; may be 0."""
@@ -98,13 +96,7 @@ def members_in(store: Store, commit: Commit, index: pa.Table) -> list[Mapping[st
             raise ContractError(
                 f"{commit.shard.path} has not the {row['key']} of its index; restore the shard; see shards verify"
             )
-        members.append(
-            {
-                suffix: bytes(tar[record.offset : record.offset + record.size])
-                for suffix, record in records.items()
-                if suffix not in _MADE_OF_THE_ROW
-            }
-        )
+        members.append({s: bytes(tar[part.offset : part.offset + part.size]) for s, part in records.items()})
     return members
 
 

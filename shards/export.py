@@ -4,7 +4,7 @@ That is the layout which Hugging Face's `load_dataset` opens by the card; it is 
 with indexes, records and a manifest, so that `open_dataset` and `verify` take it as any other.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from shards.publish import Draft, build
 from shards.reader import ShardDataset, open_dataset
 from shards.splits import SPLITS
 from shards.store import Store, create_or_same, open_store
-from shards.tar import SUFFIXES
 
 HUB_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 SHARD_BYTES = 256 << 20
@@ -99,9 +98,7 @@ def groups(rows: pa.Table, shard_bytes: int) -> Iterator[list[int]]:
 
 def _commit(source: ShardDataset, target: Store, plan_id: str, number: int, ids: list[int], scratch: Path) -> Commit:
     published = source.rows.take(ids).select(["key", "shard", "split", "bucket"]).to_pylist()
-    payloads = [suffix for suffix in SUFFIXES if suffix not in ("json", "txt")]
-    has = [suffix for suffix in payloads if f"{suffix.replace('.', '_')}_offset" in source.rows.column_names]
-    members: list[Mapping[str, Any]] = [{s: source.read_member(sample_id, s) for s in has} for sample_id in ids]
+    members = [source.read(sample_id) for sample_id in ids]
     rows = rows_of(_index_rows(source, published))
     bucket, split = published[0]["bucket"], published[0]["split"]
     return commit_shard(target, plan_id, number, bucket, rows, members, scratch, folder=split)

@@ -23,6 +23,7 @@ def column(name: str, dtype: pa.DataType, unit: str, doc: str) -> pa.Field:
 
 STATUS_OK, STATUS_FAILED, STATUS_REJECTED, STATUS_KEPT = "ok", "failed", "rejected", "kept"
 STATUS_UNSCORED = "unscored"  # of rules tried late: open until a run computes what was not needed before
+ADOPTED = "adopted"  # cut_mode of samples whose whole tar was taken over
 SEGMENT_CLIP = "clip"  # every other value of CLIP.segment is the reason why a segment is no candidate
 
 _SPAN = [
@@ -115,7 +116,9 @@ _CONTENT = [
     column("time_base_num", pa.int64(), "s", "Numerator of the clip file's time base."),
     column("time_base_den", pa.int64(), "1/s", "Denominator of the clip file's time base."),
     column("duration_s", pa.float64(), "s", "For display and weights: (end_pts - start_pts) of the source span."),
-    column("cut_mode", pa.string(), "", "copy or encode."),
+    column(
+        "cut_mode", pa.string(), "", "copy, encode, import (a stranger's clip as it came) or adopted (its .json too)."
+    ),
     column("caption", pa.string(), "", "Text of the .txt member; null if there is none."),
     column("caption_source", pa.string(), "", "sidecar, or the caption model's name; null if there is no caption."),
     column("video_id", pa.string(), "", "Source video."),

@@ -109,7 +109,8 @@ def _video_ids(known: pa.Table, names: Collection[str], unseen: bool) -> set[str
     ids_of: dict[str, set[str]] = {}
     for column in ("video_id", "source_uri", "source_sha256"):
         for name, video_id in zip(known.column(column).to_pylist(), ids, strict=True):
-            ids_of.setdefault(str(name), set()).add(video_id)
+            if name is not None:
+                ids_of.setdefault(str(name), set()).add(video_id)
     return _resolved("source", names, ids_of, unseen)
 
 

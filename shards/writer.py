@@ -102,16 +102,25 @@ def _tar_info(name: str, size: int) -> tarfile.TarInfo:
     return info
 
 
-def _read_back(path: Path, written: list[tuple[str, dict[str, int]]]) -> ShardRecord:
+def read_shard(path: Path) -> ShardRecord:
+    """What a tar on disk holds.
+
+    Raises:
+        ContractError: it is not as the format wants it.
+    """
     with path.open("rb") as file:
         tar = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # unmapped with its last slice
     samples = group_samples(tar, parse_tar(tar))
-    sha256, size_bytes = hashlib.sha256(tar).hexdigest(), len(tar)
-    found = [(key, {suffix: record.xxh3 for suffix, record in records.items()}) for key, records in samples]
+    return ShardRecord(len(tar), hashlib.sha256(tar).hexdigest(), samples)
+
+
+def _read_back(path: Path, written: list[tuple[str, dict[str, int]]]) -> ShardRecord:
+    record = read_shard(path)
+    found = [(key, {suffix: part.xxh3 for suffix, part in records.items()}) for key, records in record.samples]
     if found != written:
         raise ContractError(f"shard {path} reads back other members than were written; check the disk, then rerun")
     reached("shard-read")
-    return ShardRecord(size_bytes, sha256, samples)
+    return record
 
 
 def group_samples(tar: memoryview, members: Iterable[Member]) -> list[tuple[str, dict[str, MemberRecord]]]:

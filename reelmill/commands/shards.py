@@ -169,6 +169,34 @@ def push(
     _print(version_views.pushed(dataset_folder(directory), repo, version, create, public, scratch))
 
 
+@app.command("import", epilog="Example: reelmill shards import clips.csv dataset --kind csv --caption text")
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder of tars or files, a tar, or a CSV file.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset to make, or to append to.")],
+    kind: Annotated[str, typer.Option("--kind", help="webdataset, csv, video2dataset or hf (video folder).")],
+    caption: Annotated[str | None, typer.Option("--caption", help="Column or .json key of captions.")] = None,
+    source_column: Annotated[
+        str | None, typer.Option("--source", help="Column or .json key of the video a clip was cut from.")
+    ] = None,
+    path_column: Annotated[str | None, typer.Option("--path-column", help="Column of paths of a CSV.")] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="Licence of all clips.")] = None,
+    val: Annotated[float, typer.Option("--val", help="Share of sources for validation, in a new dataset.")] = 0.05,
+    adopt: Annotated[bool, typer.Option("--adopt/--copy", help="Link tars that fit, or write all anew.")] = True,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that decode the clips.")] = 2,
+    scratch: Annotated[
+        Path | None, typer.Option("--scratch", help="Folder for tars while they are built; default the system's.")
+    ] = None,
+) -> None:
+    """Make a foreign dataset one of ours: its clips stay as they are, index and version are added."""
+    from shards.config import parse_config
+    from shards.importing.run import ImportConfig
+    from shards.importing.views import importation
+
+    names = {"caption": caption, "source": source_column, "path": path_column, "licence": licence, "adopt": adopt}
+    config = parse_config(ImportConfig, {"kind": kind, "split": {"val": val}, **names}, "import")
+    _print(importation(source, out, config, scratch, workers))
+
+
 def dataset_folder(directory: Path) -> Path:
     """The dataset of a curation run, or the folder itself."""
     return directory / "dataset" if (directory / "dataset").is_dir() else directory
