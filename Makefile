@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all readers lint format clean
 
 demo: $(READY)
 	$(BIN)/reelmill demo
@@ -12,8 +12,23 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
-test-all: $(READY)
+test-all: $(READY) readers
 	$(BIN)/python -m pytest -m "not gpu"
+
+# Readers of others that want other versions of packages than we do, each in an environment of its own.
+readers: .readers/datasets/.ready .readers/energon/.ready
+
+.readers/datasets/.ready: $(READY)
+	$(PYTHON) -m venv .readers/datasets
+	.readers/datasets/bin/python -m pip install --quiet datasets
+	touch $@
+
+.readers/energon/.ready: $(READY)
+	$(PYTHON) -m venv .readers/energon
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > .readers/shared.pth
+	mv .readers/shared.pth .readers/energon/lib/python3*/site-packages/  # torch is large: taken from ours
+	.readers/energon/bin/python -m pip install --quiet megatron-energon
+	touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -32,4 +47,4 @@ $(READY): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) .readers demo build *.egg-info
