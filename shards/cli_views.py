@@ -11,6 +11,7 @@ from shards.publish import publish
 from shards.reader import open_dataset
 from shards.splits import SplitConfig
 from shards.store import Store, open_store
+from shards.tombstones import Withdrawal
 from shards.verify import verify
 
 
@@ -57,6 +58,7 @@ def show(uri: str | Path, version: int | None = None, key: str | None = None) ->
         ["captions", f"{stats.num_captions:,}"],
         ["bytes", f"{stats.size_bytes:,} in {len(manifest.shards)} shards"],
         *([name, f"{s.num_samples:,} clips of {s.num_sources:,} sources"] for name, s in manifest.splits.items()),
+        *([f"withdrawn {item.date or ''}".strip(), _withdrawal(item)] for item in manifest.withdrawn),
         *([f"column {name}", _range(s)] for name, s in stats.columns.items()),
     ]
     return Listing(f"version {manifest.version}, sha256 {manifest.sha256()}", ["what", "value"], facts)
@@ -113,6 +115,10 @@ def _show_sample(uri: str | Path, version: int | None, key: str) -> Listing:
     found = dataset.find(key)
     row = dataset.rows.slice(found, 1).to_pylist()[0]
     return Listing(f"{key} in {row['shard']}", ["column", "value"], [[name, str(value)] for name, value in row.items()])
+
+
+def _withdrawal(item: Withdrawal) -> str:
+    return f"{len(item.sources)} sources, {len(item.keys)} keys: {item.reason}" + (f" ({item.by})" if item.by else "")
 
 
 def _range(stats: Any) -> str:

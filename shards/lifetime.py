@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 
 from shards.errors import ConfigError, StoreError
 from shards.store import LocalFolder, ObjectMissing, ObjectStore, Store
@@ -19,9 +19,9 @@ def written_at_s(store: Store) -> dict[str, float]:
     if isinstance(store, ObjectStore):
         import obstore
 
-        return {
-            item["path"]: item["last_modified"].timestamp() for batch in obstore.list(store.store) for item in batch
-        }
+        with _remote("listing", "ages", store):
+            items = [item for batch in obstore.list(store.store) for item in batch]
+        return {item["path"]: item["last_modified"].timestamp() for item in items}
     raise _unknown(store)
 
 
@@ -78,16 +78,22 @@ def remove_if_older(store: Store, path: str, before_s: float) -> bool:
 def _remove_remote(store: ObjectStore, path: str, before_s: float) -> bool:
     import obstore
 
-    try:
+    with suppress(FileNotFoundError), _remote("removing", path, store):
         if obstore.head(store.store, path)["last_modified"].timestamp() >= before_s:
             return False
         obstore.delete(store.store, path)
+    return True
+
+
+@contextmanager
+def _remote(doing: str, path: str, store: ObjectStore) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
-        return True
+        raise
     except Exception as error:
         reason = str(error).partition("\n")[0]
-        raise StoreError(f"removing {path} in {store.uri} failed; {reason}; check network and credentials") from error
-    return True
+        raise StoreError(f"{doing} {path} in {store.uri} failed; {reason}; check network and credentials") from error
 
 
 def _changed_s(store: LocalFolder, path: str) -> float:

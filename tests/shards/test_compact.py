@@ -2,13 +2,18 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from shards.commit import Commit
+from shards.commit import Commit, commit_shard
 from shards.compact import compact, partly_published
 from shards.diff import diff
 from shards.errors import ConfigError, ContractError
+from shards.export import export
+from shards.index import ROW
 from shards.manifest import read_manifest
+from shards.npy import npy_bytes
 from shards.publish import publish
 from shards.reader import open_dataset
 from shards.splits import SplitConfig
@@ -68,3 +73,23 @@ def test_a_damaged_shard_is_not_compacted(dataset: LocalFolder, tmp_path: Path):
         compact(dataset, tmp_path)
     with pytest.raises(ConfigError, match="no published version"):
         compact(tmp_path / "nothing", tmp_path)
+
+
+def test_latents_are_kept_by_compaction_and_export(
+    tmp_path: Path, row_of: Callable[..., dict[str, object]], mp4: bytes
+):
+    latents = [npy_bytes(np.full((4, 2, 3, 3), number, np.float16)) for number in range(3)]
+    rows = pa.Table.from_pylist([row_of(key, mp4) for key in "abc"], schema=ROW)
+    members = [{"latent.npy": latent} for latent in latents]
+    root = tmp_path / "latents"
+    publish(root, [commit_shard(root, "ab" * 32, 0, "toy", rows, members, tmp_path)], {}, SplitConfig(val=0))
+    withdraw(root, keys=["b"], reason="asked to")
+    compact(root, tmp_path)
+    assert diff(root).same_samples
+    export(root, tmp_path / "out", tmp_path)
+    for folder in (root, tmp_path / "out"):
+        assert verify(folder) == []
+        dataset = open_dataset(folder)
+        assert dataset.members == ("json", "latent.npy", "txt")
+        assert [dataset.read(dataset.find(key))["latent.npy"] for key in "ac"] == [latents[0], latents[2]]
+    assert "`<key>.latent.npy`" in (tmp_path / "out/README.md").read_text()

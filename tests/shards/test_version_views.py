@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from shards import version_views
+from shards import cli_views, version_views
 from shards.commit import Commit, list_commits
 from shards.errors import ConfigError
 from shards.manifest import Manifest
@@ -44,6 +44,7 @@ def test_withdrawing_says_where_the_bytes_are_and_compaction_takes_them_out(root
     listing = version_views.withdrawal(root, "asked to", [], version_views.key_list(keys))
     assert ["removed", "2", "clip-001, clip-003"] in listing.rows
     assert listing.rows[-1][:2] == ["shards with unpublished samples", "1"]
+    assert ["withdrawn", "0 sources, 2 keys: asked to"] in cli_views.show(root).rows
     listing = version_views.compaction(root)
     assert listing.title == "version 3 is published; before it, 2"
     assert {row[0] for row in listing.rows} == {"size_bytes", "shards added", "shards removed"}
