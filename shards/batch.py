@@ -23,12 +23,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from shards.damage import Damage, first_intact
 from shards.decode_child import ClipDecoder
-from shards.errors import ReelmillError
+from shards.errors import ConfigError, ReelmillError
 from shards.plan import BatchPlan, GlobalBatch, sample_generator
 from shards.position import LoaderState, following, position, start_at
 from shards.reader import ShardDataset
 from shards.reading import ReadingConfig
-from shards.view import ViewConfig
+from shards.view import BORDER_COLUMNS, ViewConfig
 from shards.watchdog import Board, InThread, Watchdog, show_stacks_on_signal
 
 log = logging.getLogger(__name__)
@@ -101,11 +101,12 @@ def loader(
         reading: waiting, damage, trust.
 
     Raises:
-        ConfigError: the world does not divide the global batch.
+        ConfigError: the world does not divide the global batch, or the view needs columns that are not there.
         ContractError: the state is of other data or another plan; while batches are taken: data is damaged.
         LoaderStopped: while batches are taken: a worker is dead or stuck.
     """
     plan.check_world(world)
+    _check_borders(dataset, view)
     start = start_at(dataset, plan, state)
     reading = reading or ReadingConfig()
     damaged = set(state.damaged if state else ())
@@ -249,6 +250,15 @@ class _RankBatches(Dataset["Batch | _Failed"]):
         with self.board.reading(info.id if info else 0, sample_id, "mp4"):
             mp4 = self.dataset.read_member(sample_id, "mp4")
             return self.decoder.decode(mp4, self.dataset.row(sample_id), view, generator)
+
+
+def _check_borders(dataset: ShardDataset, view: ViewConfig) -> None:
+    missing = [name for name in BORDER_COLUMNS if name not in dataset.rows.column_names]
+    if view.crop == "inner_box" and missing:
+        raise ConfigError(
+            f"view.crop is inner_box; the dataset has no columns {', '.join(missing)}; curate with borders or set "
+            f"view.crop to center"
+        )
 
 
 def _worker_context() -> Any:

@@ -1,7 +1,7 @@
 """The wanted frames of one clip, from bytes: PyAV, demuxer fixed, never a path (T = frames, H, W = pixels, C = RGB)."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import av
@@ -10,9 +10,10 @@ from av.error import FFmpegError
 
 from shards.errors import ContractError
 from shards.picture import Pictures
-from shards.view import ClipTimes, ViewConfig, frame_numbers
+from shards.view import BORDER_COLUMNS, ClipTimes, ViewConfig, frame_numbers
 
-PICTURE_COLUMNS = ("key", "rotation_deg", "sar_num", "sar_den")  # what decode_frames needs of a row
+# What decode_frames needs of a row; the borders only if the view crops by them.
+PICTURE_COLUMNS = ("key", "rotation_deg", "sar_num", "sar_den", *BORDER_COLUMNS)
 
 # A clip is one MP4; nothing in it may make the demuxer open something else.
 _OPTIONS = {
@@ -55,10 +56,11 @@ def decode_frames(mp4: bytes, wanted_T: Sequence[int], row: Mapping[str, Any], v
     shown: dict[int, Any] = {}
     last = None
     try:
-        # Pictures that lead an open group are lost by a seek to its key frame; from the start they are there.
-        for first in (wanted_T[0], None):
-            for frame in _frames(mp4, first, wanted_T[-1]):
-                if frame.pts is not None and frame.pts in wanted and frame.pts not in shown:
+        # The cheap way first. It may lose pictures: those that lead an open group, by a seek to its key frame, and
+        # those that a stream reorders more than it says, by not looking at its head. The whole way gives them.
+        for frames in (_partial(mp4, wanted), _whole(mp4, wanted_T[-1])):
+            for frame in frames:
+                if frame.pts in wanted and frame.pts not in shown:
                     shown[frame.pts], last = pictures.yuv(frame), frame
             if len(shown) == len(wanted):
                 break
@@ -76,22 +78,43 @@ def decode_frames(mp4: bytes, wanted_T: Sequence[int], row: Mapping[str, Any], v
 
 def presented_pts(mp4: bytes) -> list[int]:
     """Pts of every frame that a decoder presents, in order."""
-    return [frame.pts for frame in _frames(mp4, None, None) if frame.pts is not None]
+    return [frame.pts for frame in _whole(mp4, None) if frame.pts is not None]
 
 
-def _frames(mp4: bytes, first: int | None, last: int | None) -> Iterator[av.VideoFrame]:
-    """Decoded frames with first <= pts <= last, from the key frame before the first one."""
+def _whole(mp4: bytes, last: int | None) -> Iterator[av.VideoFrame]:
+    """Decoded frames from the start, up to one with this pts."""
     with av.open(io.BytesIO(mp4), "r", format="mp4", options=_OPTIONS) as container:
-        stream = container.streams.video[0]
-        stream.thread_count = 1
-        stream.thread_type = "NONE"
-        if first is not None and first > 0:
+        for frame in container.decode(_one_thread(container.streams.video[0])):
+            if frame.pts is not None and (last is None or frame.pts <= last):
+                yield frame
+            if last is not None and frame.pts is not None and frame.pts >= last:
+                return
+
+
+def _partial(mp4: bytes, wanted: Collection[int]) -> Iterator[av.VideoFrame]:
+    """Decoded frames from the key frame before the first wanted one to the last wanted one.
+
+    Opening decodes nothing, and of H.264 neither does a packet that is not wanted and that no other packet refers to.
+    """
+    first, last = min(wanted), max(wanted)
+    with av.open(io.BytesIO(mp4), "r", format="mp4", options=_OPTIONS | {"skip_frame": "all"}) as container:
+        stream = _one_thread(container.streams.video[0])
+        decoder = stream.codec_context
+        if first > 0:
             # Later key frames do not repeat x264's build number, by which FFmpeg knows faults of old 4:4:4 streams.
             stream.decode(next(container.demux(stream)))
             container.seek(first, stream=stream, backward=True)
-        for frame in container.decode(stream):
-            if frame.pts is None or (first is not None and frame.pts < first):
-                continue
-            if last is not None and frame.pts > last:
-                return
-            yield frame
+        for packet in container.demux(stream):
+            needed = decoder.name != "h264" or packet.pts is None or packet.pts in wanted
+            decoder.skip_frame = "DEFAULT" if needed else "NONREF"
+            for frame in packet.decode():
+                if frame.pts is not None and first <= frame.pts <= last:
+                    yield frame
+                if frame.pts is not None and frame.pts >= last:
+                    return
+
+
+def _one_thread(stream: av.VideoStream) -> av.VideoStream:
+    stream.thread_count = 1
+    stream.thread_type = "NONE"
+    return stream

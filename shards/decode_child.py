@@ -97,7 +97,7 @@ class DecodeChild:
             "memory_bytes": len(memory),
             "clip_bytes": len(mp4),
             "wanted": list(wanted_T),
-            "row": {name: row[name] for name in PICTURE_COLUMNS},
+            "row": {name: row[name] for name in PICTURE_COLUMNS if name in row},
             "view": view.resolved(),
         }
         try:

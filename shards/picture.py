@@ -15,7 +15,7 @@ import av.video.reformatter
 import cv2
 import numpy as np
 
-from shards.view import ViewConfig, crop_box
+from shards.view import BORDER_COLUMNS, ViewConfig, crop_box
 
 _PLANAR = re.compile(r"yuvj?4(?:20|22|44)p(?:10le|12le)?")
 _KR_KB = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
@@ -30,6 +30,7 @@ class Pictures:
         turned = self.quarter_turns % 2 == 1
         self.height, self.width = (view.width, view.height) if turned else (view.height, view.width)
         self.sar = Fraction(row["sar_num"] or 1, row["sar_den"] or 1)
+        self.inner = inner_shares(row) if view.crop == "inner_box" else (0.0, 0.0, 0.0, 0.0)
         self._boxes: dict[tuple[int, int], Sequence[int]] = {}
         self._reformatter = av.video.reformatter.VideoReformatter()
 
@@ -49,7 +50,11 @@ class Pictures:
 
     def _box(self, height: int, width: int) -> Sequence[int]:
         if (height, width) not in self._boxes:
-            self._boxes[height, width] = crop_box(height, width, self.sar, self.height, self.width)
+            top, right, bottom, left = self.inner
+            inner_top, inner_left = round(top * height), round(left * width)
+            inner = height - inner_top - round(bottom * height), width - inner_left - round(right * width)
+            box = crop_box(*inner, self.sar, self.height, self.width)
+            self._boxes[height, width] = (inner_top + box[0], inner_left + box[1], *box[2:])
         return self._boxes[height, width]
 
     def _shrink(self, plane: Any, frame: av.VideoFrame, box: Sequence[int]) -> np.ndarray:
@@ -64,6 +69,22 @@ class Pictures:
                 kept, (self.width, self.height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
             )
         return kept if depth_bits == 8 else cv2.convertScaleAbs(kept, alpha=0.5 ** (depth_bits - 8))
+
+
+def inner_shares(row: Mapping[str, Any]) -> tuple[float, float, float, float]:
+    """What to cut off a coded picture: shares of its height or width, clockwise from the top.
+
+    Args:
+        row: with BORDER_COLUMNS, of the upright picture. A border that is null is none; borders that meet (a clip that
+            is black all over) leave the whole picture.
+    """
+    upright = [row[name] or 0.0 for name in BORDER_COLUMNS]
+    top, right, bottom, left = upright
+    if top + bottom >= 1 or left + right >= 1:
+        return 0.0, 0.0, 0.0, 0.0
+    turns = (row["rotation_deg"] or 0) // 90
+    coded = [upright[(side - turns) % 4] for side in range(4)]  # turned counter-clockwise, the right side comes up
+    return coded[0], coded[1], coded[2], coded[3]
 
 
 def yuv_to_rgb(colorspace: int, color_range: int, height: int) -> np.ndarray:

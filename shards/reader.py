@@ -17,7 +17,7 @@ from shards.npy import load_npy
 from shards.plan import BatchPlan, PlanConfig, plan_batches
 from shards.schema import member_column, members_of
 from shards.store import LocalFolder, Store, open_store
-from shards.view import ViewConfig
+from shards.view import BORDER_COLUMNS, ViewConfig
 
 ROW_COLUMNS = (
     "key", "caption", "cut_mode", "frame_pts", "time_base_num", "time_base_den", "rotation_deg", "sar_num", "sar_den",
@@ -151,7 +151,7 @@ class ShardDataset:
     def place(self, sample_id: int, suffix: str) -> str:
         """Where a member lies, for people."""
         shard, key = (self.rows.column(name)[sample_id].as_py() for name in ("shard", "key"))
-        return f"sample {key} (.{suffix} at byte {self._places[f'{suffix}_offset'][sample_id]} of {shard})"
+        return f"sample {key} (.{suffix} at byte {self._places[suffix, 'offset'][sample_id]} of {shard})"
 
     def plan(self, config: PlanConfig, view: ViewConfig | None = None) -> BatchPlan:
         """Batches over the samples that plan and view can use.
@@ -181,7 +181,8 @@ class ShardDataset:
 
     @cached_property
     def _row_columns(self) -> Mapping[str, pa.ChunkedArray]:
-        return {name: self.rows.column(name) for name in ROW_COLUMNS}
+        borders = [name for name in BORDER_COLUMNS if name in self.rows.column_names]
+        return {name: self.rows.column(name) for name in (*ROW_COLUMNS, *borders)}
 
     def _map_plan_index(self) -> pa.Table:
         file = self.manifest.plan_index

@@ -13,6 +13,8 @@ from pydantic import Field, field_validator
 from shards.config import Config
 
 _SPAN = ("num_frames", "source_start_pts", "source_end_pts", "source_time_base_num", "source_time_base_den")
+# Clockwise, shares of the upright picture's height or width; curation makes them where it looks for borders.
+BORDER_COLUMNS = ("border_top", "border_right", "border_bottom", "border_left")
 
 
 class ViewConfig(Config):
@@ -27,7 +29,11 @@ class ViewConfig(Config):
     )
     height: int = Field(default=32, gt=0, description="px; the upright picture is covered, the middle is kept.")
     width: int = Field(default=32, gt=0, description="px")
-    crop: Literal["center"] = Field(default="center", description="Which part is kept where the aspect differs.")
+    crop: Literal["center", "inner_box"] = Field(
+        default="center",
+        description="The middle of the picture, or of what the columns border_* say lies within its black borders; "
+        "as much of it as has the view's aspect.",
+    )
     start: Literal["random", "begin", "center"] = Field(
         default="random",
         description="First frame: any from which the view fits, keyed by (seed, epoch, sample id), or a fixed one.",

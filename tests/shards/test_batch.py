@@ -77,6 +77,12 @@ def test_a_world_that_does_not_divide_the_batch_is_refused(dataset: ShardDataset
         take(dataset, 1, world=3)
 
 
+def test_a_view_that_needs_borders_says_so_where_there_are_none(dataset: ShardDataset):
+    view = VIEW.model_copy(update={"crop": "inner_box"})
+    with pytest.raises(ConfigError, match="has no columns border_top, border_right"):
+        loader(dataset, dataset.plan(PLAN, view), view)
+
+
 def test_a_flipped_bit_stops_the_loader(tmp_path: Path, dataset: ShardDataset):
     tar = tmp_path / "dataset" / dataset.manifest.shards[0].shard.path
     data = bytearray(tar.read_bytes())

@@ -1,19 +1,21 @@
 import io
 import os
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
-from shards.decode import decode_clip, presented_pts
+from shards import decode
+from shards.decode import decode_clip, decode_frames, presented_pts
 from shards.errors import ContractError
-from shards.picture import yuv_to_rgb
+from shards.picture import Pictures, inner_shares, yuv_to_rgb
 from shards.plan import sample_generator
-from shards.view import ViewConfig
+from shards.view import BORDER_COLUMNS, ViewConfig
 
 Draw = Callable[..., bytes]
 RowOf = Callable[..., dict[str, Any]]
@@ -163,3 +165,102 @@ def test_a_frame_that_is_not_there_is_an_error(draw: Draw, row_of: RowOf):
 def test_bytes_that_are_no_mp4_are_an_error(bad: bytes, mp4: bytes, row_of: RowOf):
     with pytest.raises(ContractError, match="clip a does not decode"):
         decode_clip(bad, row_of("a", mp4), ViewConfig(num_frames=1))
+
+
+def packets(num_frames: int, pts: list[int], options: dict[str, str], codec: str = "libx264") -> bytes:
+    """A clip of moving noise whose frame i is shown from pts[i], in 1/90000 s."""
+    sink, rng = io.BytesIO(), np.random.default_rng(0)
+    texture_HW = rng.integers(40, 200, (96, 96 + 4 * num_frames), np.uint8)
+    with av.open(sink, "w", format="mp4") as container:
+        stream = cast(av.VideoStream, container.add_stream(codec, rate=30, options=options | {"threads": "1"}))
+        stream.height, stream.width, stream.pix_fmt = 96, 96, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 90000)
+        for number in range(num_frames):
+            moved_HW = texture_HW[:, 4 * number : 4 * number + 96]
+            frame = av.VideoFrame.from_ndarray(np.stack([moved_HW] * 3, axis=2), format="rgb24")
+            frame.pts, frame.time_base = pts[number], Fraction(1, 90000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return sink.getvalue()
+
+
+EVEN = [3000 * number for number in range(40)]
+UNEVEN = np.cumsum(np.random.default_rng(1).integers(1500, 9000, 40)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("pts", "options"),
+    [
+        (EVEN, {"bf": "3", "b_strategy": "0", "g": "15"}),
+        (EVEN, {"bf": "5", "b_strategy": "0", "g": "40", "x264-params": "b-pyramid=strict:ref=4"}),
+        (UNEVEN, {"bf": "3", "b_strategy": "0", "g": "12", "x264-params": "open-gop=1"}),
+        (EVEN, {"tune": "zerolatency", "g": "10"}),
+    ],
+    ids=["b_frames", "pyramid", "vfr_open_gop", "no_reordering"],
+)
+def test_any_choice_of_frames_is_what_decoding_everything_gives(row_of: RowOf, pts: list[int], options: dict[str, str]):
+    mp4 = packets(40, pts, options)
+    row, view = row_of("a", mp4), ViewConfig(num_frames=40, fps=None, height=48, width=48)
+    shown_T, rng = row["frame_pts"], np.random.default_rng(2)
+    pictures = Pictures(row, view)
+    with av.open(io.BytesIO(mp4), "r") as container:
+        frames = list(container.decode(video=0))
+    whole_THWC = pictures.rgb([pictures.yuv(frame) for frame in frames], frames[-1])
+    for _ in range(60):
+        chosen = np.sort(rng.choice(40, rng.integers(1, 9), replace=False)).tolist()
+        found_THWC = decode_frames(mp4, [shown_T[number] for number in chosen], row, view)
+        np.testing.assert_array_equal(found_THWC, whole_THWC[chosen])
+
+
+def test_only_what_is_needed_is_decoded(row_of: RowOf, monkeypatch: pytest.MonkeyPatch):
+    """40 frames, key frames at 0, 20; I P and three B-frames in turn, so every fourth frame is referred to."""
+    x264 = "b-pyramid=none:b-adapt=0:scenecut=0:keyint=20:min-keyint=20:weightp=0"
+    mp4 = packets(40, EVEN, {"bf": "3", "x264-params": x264})
+    row = row_of("a", mp4)
+    decoded: list[int] = []
+    monkeypatch.setattr(decode, "_whole", lambda *_: pytest.fail("everything is decoded"))
+    for wanted in ([20], [20, 28], [22, 30]):
+        shown = {row["frame_pts"][number] for number in wanted}
+        frames = [row["frame_pts"].index(frame.pts) for frame in decode._partial(mp4, shown)]
+        decoded.append(len(frames))
+        assert set(wanted) <= set(frames)
+        assert min(frames) >= wanted[0]
+        assert max(frames) == wanted[-1]
+        assert all(number in wanted or (number - 20) % 4 == 0 for number in frames)
+    assert decoded == [1, 3, 4]
+
+
+def framed(height: int, width: int, top: int, bottom: int, left: int, right: int) -> bytes:
+    """One picture of white in a black frame of so many px; a grey column down its middle."""
+    grey_HW = np.full((height * 3 // 2, width), 128, np.uint8)
+    grey_HW[:height] = 16
+    grey_HW[top : height - bottom, left : width - right] = 235
+    sink = io.BytesIO()
+    with av.open(sink, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=8, options={"crf": "1"})
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(grey_HW, format="yuv420p")))
+        container.mux(stream.encode(None))
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_the_inner_box_has_no_border_however_the_picture_is_turned(row_of: RowOf, degrees: int):
+    """Borders in coded px: 16 top, 32 right, 48 bottom, 0 left; the columns name those of the upright picture."""
+    mp4 = framed(128, 160, top=16, bottom=48, left=0, right=32)
+    coded = [16 / 128, 32 / 160, 48 / 128, 0.0]  # clockwise from the top
+    upright = [coded[(side + degrees // 90) % 4] for side in range(4)]
+    row = row_of("a", mp4, rotation_deg=degrees) | dict(zip(BORDER_COLUMNS, upright, strict=True))
+    view = ViewConfig(num_frames=1, fps=None, height=16, width=16)
+    whole, inner = (
+        decode_clip(mp4, row, view.model_copy(update={"crop": crop}))[0] for crop in ("center", "inner_box")
+    )
+    assert whole.min() < 20
+    assert inner.min() > 240
+
+
+def test_borders_that_are_unknown_or_meet_leave_the_whole_picture():
+    row = {"rotation_deg": 0, **dict.fromkeys(BORDER_COLUMNS)}
+    assert inner_shares(row) == (0, 0, 0, 0)
+    assert inner_shares(row | {"border_top": 0.25}) == (0.25, 0, 0, 0)
+    assert inner_shares(dict.fromkeys(BORDER_COLUMNS, 0.5) | {"rotation_deg": 0}) == (0, 0, 0, 0)

@@ -57,7 +57,7 @@ def test_every_leaf_of_the_configuration_is_read(tiny, squares, tmp_path, monkey
     for index, config in enumerate(configs):
         fit(config, tmp_path / str(index), source=squares)
         generate(tmp_path / str(index), ["a red square moves left"])
-    of_shards = ("ViewConfig", "PlanConfig", "PartConfig", "ReadingConfig", "ChildLimits")
+    of_shards = ("ViewConfig", "PlanConfig", "PartConfig", "ReadingConfig", "ChildLimits", "CacheConfig")
     declared = {leaf for leaf in leaves(TrainConfig) if leaf[0] not in of_shards}
     source_only = {("DataConfig", name) for name in ("uri", "version", "mix", "num_workers")}  # see test_data.py
     assert declared - source_only - read == set()
