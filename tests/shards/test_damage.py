@@ -136,7 +136,7 @@ def test_each_damaged_sample_is_told_once_and_counted_each_time(
 
 def test_no_batch_is_skipped_after_an_error(dataset: ShardDataset):
     flip_a_bit(dataset, 4)
-    batches = loader(dataset, dataset.plan(PLAN.model_copy(update={"shuffle": False}), VIEW), VIEW)
+    batches = loader(dataset, dataset.plan(PLAN.model_copy(update={"shuffle": "none"}), VIEW), VIEW)
     next(batches)
     for _ in range(2):
         with pytest.raises(ContractError, match=r"sample 4, \.mp4"):

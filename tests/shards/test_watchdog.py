@@ -19,7 +19,7 @@ from shards.view import ViewConfig
 from shards.watchdog import LoaderStopped
 
 VIEW = ViewConfig(num_frames=4, fps=4, height=12, width=16)
-PLAN = PlanConfig(global_batch=2, shuffle=False)
+PLAN = PlanConfig(global_batch=2, shuffle="none")
 
 UNGUARDED = """
 import sys
@@ -47,7 +47,7 @@ from shards.view import ViewConfig
 def told(timeout_s, meanwhile):
     view = ViewConfig(num_frames=4, fps=4, height=12, width=16)
     dataset = open_dataset(sys.argv[1])
-    plan = dataset.plan(PlanConfig(global_batch=2, shuffle=False), view)
+    plan = dataset.plan(PlanConfig(global_batch=2, shuffle="none"), view)
     batches = loader(dataset, plan, view, rank=0, num_workers=1, reading=ReadingConfig(timeout_s=timeout_s))
     try:
         meanwhile(next(batches))
