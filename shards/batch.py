@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from shards.damage import Damage, first_intact
 from shards.decode_child import ClipDecoder
 from shards.errors import ConfigError, ReelmillError
+from shards.fetching import ReadAhead, reading_store
 from shards.plan import BatchPlan, GlobalBatch, sample_generator
 from shards.position import LoaderState, following, position, start_at
 from shards.reader import ShardDataset
@@ -98,7 +99,7 @@ def loader(
         num_workers: processes that decode; 0 decodes in a thread of this one.
         state: position of an earlier batch; may come from another world size.
         pin_memory: hand out pinned tensors.
-        reading: waiting, damage, trust.
+        reading: waiting, damage, trust, storage.
 
     Raises:
         ConfigError: the world does not divide the global batch, or the view needs columns that are not there.
@@ -109,6 +110,7 @@ def loader(
     _check_borders(dataset, view)
     start = start_at(dataset, plan, state)
     reading = reading or ReadingConfig()
+    dataset = dataset.through(partial(reading_store, reading=reading))
     damaged = set(state.damaged if state else ())
     board = Board(num_workers)
     if not num_workers:
@@ -203,6 +205,7 @@ class _RankBatches(Dataset["Batch | _Failed"]):
         self.dataset, self.plan, self.view, self.reading = dataset, plan, view, reading
         self.rank, self.world, self.board = rank, world, board
         self.decoder = ClipDecoder(reading)
+        self.members = ReadAhead(dataset, reading.parallel_reads)
 
     def __getitem__(self, at: Step) -> Batch | _Failed:
         try:
@@ -232,6 +235,7 @@ class _RankBatches(Dataset["Batch | _Failed"]):
         """This rank's part: ids, frames, and what stands in for what."""
         ids_B, take = whole.ids_B.tolist(), partial(self._decode, epoch, self.plan.view_of(whole.bucket))
         places = range(self.rank, len(ids_B), self.world)
+        self.members.start([ids_B[place] for place in places if ids_B[place] not in damaged], "mp4")
         if self.reading.on_damage == "raise":
             return whole.ids_B[places], [take(ids_B[place]) for place in places], ()
         broken = dict.fromkeys(damaged, "")
@@ -248,7 +252,7 @@ class _RankBatches(Dataset["Batch | _Failed"]):
         generator = sample_generator(self.plan.config.seed, epoch, sample_id)
         info = get_worker_info()
         with self.board.reading(info.id if info else 0, sample_id, "mp4"):
-            mp4 = self.dataset.read_member(sample_id, "mp4")
+            mp4 = self.members.read(sample_id, "mp4")
             return self.decoder.decode(mp4, self.dataset.row(sample_id), view, generator)
 
 

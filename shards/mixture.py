@@ -1,6 +1,6 @@
 """Several datasets read as one: ids go on from dataset to dataset, and a plan gives each its share of what is shown."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -13,6 +13,7 @@ from shards.errors import ConfigError
 from shards.ids import digest
 from shards.plan import BatchPlan, PlanConfig, plan_batches
 from shards.reader import ShardDataset, open_dataset
+from shards.store import Store
 from shards.view import ViewConfig
 
 
@@ -69,6 +70,15 @@ class MixedDataset(ShardDataset):
         """The part that holds a sample, and the sample's id in it."""
         place = int(np.searchsorted(self.first_ids, sample_id, side="right")) - 1
         return self.parts[place], sample_id - self.first_ids[place]
+
+    @property
+    def is_local(self) -> bool:
+        """See ShardDataset."""
+        return all(part.is_local for part in self.parts)
+
+    def through(self, wrap: Callable[[Store], Store]) -> "MixedDataset":
+        """See ShardDataset."""
+        return MixedDataset([part.through(wrap) for part in self.parts], self.shares)
 
     def read_member(self, sample_id: int, suffix: str) -> bytes:
         """See ShardDataset."""

@@ -1,7 +1,8 @@
 """Opening a published version and reading its samples; every read checks size and checksum."""
 
+import copy
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from shards.cache import CachedStore
+from shards.commit import StoredFile
 from shards.errors import ConfigError, ContractError
 from shards.manifest import Manifest, read_manifest
 from shards.npy import load_npy
@@ -67,6 +70,22 @@ class ShardDataset:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ShardDataset, (self.store, self.manifest.version, self.manifest_sha256)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether all bytes lie in a local folder, so that reading them is no wait."""
+        return isinstance(self.store, LocalFolder)
+
+    def through(self, wrap: Callable[[Store], Store]) -> "ShardDataset":
+        """The same samples, read through another store (a cache, say)."""
+        store = wrap(self.store)
+        if store is self.store:
+            return self
+        same = copy.copy(self)
+        same.store = store
+        if isinstance(store, CachedStore):
+            store.know(self._files())
+        return same
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -141,7 +160,11 @@ class ShardDataset:
         shard = self.rows.column("shard")[sample_id].as_py()
         offset, size, wanted = (int(self._places[suffix, part][sample_id]) for part in _PLACE)
         data = self.store.get_range(shard, offset, size)
-        if len(data) != size or xxhash.xxh3_64_intdigest(data) != wanted:
+        intact = len(data) == size and xxhash.xxh3_64_intdigest(data) == wanted
+        if not intact and isinstance(self.store, CachedStore) and self.store.forget(shard):
+            data = self.store.get_range(shard, offset, size)  # the local copy may be at fault
+            intact = len(data) == size and xxhash.xxh3_64_intdigest(data) == wanted
+        if not intact:
             raise ContractError(
                 f"{shard} in {self.store.uri} has {len(data)} bytes at {offset}, not the {size} of the index with "
                 f"their checksum (sample {sample_id}, .{suffix}); the file is damaged; restore it; see shards verify"
@@ -184,10 +207,16 @@ class ShardDataset:
         borders = [name for name in BORDER_COLUMNS if name in self.rows.column_names]
         return {name: self.rows.column(name) for name in (*ROW_COLUMNS, *borders)}
 
+    def _files(self) -> list[StoredFile]:
+        return [self.manifest.plan_index, *(commit.shard for commit in self.manifest.shards)]
+
     def _map_plan_index(self) -> pa.Table:
         file = self.manifest.plan_index
         source: pa.Buffer
-        if isinstance(self.store, LocalFolder):
+        if isinstance(self.store, CachedStore):
+            self.store.know(self._files())
+            source = pa.memory_map(str(self.store.local_copy(file))).read_buffer()
+        elif isinstance(self.store, LocalFolder):
             path = self.store.local_path(file.path)
             if not path.is_file():
                 raise ContractError(f"{path} is missing; the manifest names it; restore or republish")

@@ -15,6 +15,15 @@ class ChildLimits(Config):
     deadline_s: float = Field(default=60.0, gt=0, description="Wall-clock seconds of one clip, child start included.")
 
 
+class CacheConfig(Config):
+    """Whole shards of remote datasets on a local disk."""
+
+    dir: str = Field(description="Folder; processes and runs of a machine may share it.")
+    limit_bytes: int = Field(
+        default=64 << 30, gt=0, description="What lies in it at most; what was not used for longest leaves first."
+    )
+
+
 class ReadingConfig(Config):
     """Waiting, damage, trust, storage."""
 
@@ -33,3 +42,9 @@ class ReadingConfig(Config):
         "without network and with limits), or those that curation encoded itself (auto: cut_mode is encode).",
     )
     child: ChildLimits = Field(default_factory=ChildLimits, description="Limits of the child.")
+    cache: CacheConfig | None = Field(
+        default=None, description="Fetch whole shards of a remote dataset; null: ranged reads of single members."
+    )
+    parallel_reads: int = Field(
+        default=8, gt=0, description="Members that a process reads from remote storage at once, while it decodes."
+    )
