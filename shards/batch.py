@@ -123,8 +123,8 @@ def loader(
         num_workers=num_workers,
         collate_fn=_as_is,  # pyright: ignore[reportArgumentType]  one step is one batch already
         pin_memory=pin_memory and num_workers > 0,
-        worker_init_fn=partial(_start_worker, os.getpid(), board),
-        multiprocessing_context=_worker_context() if num_workers else None,
+        worker_init_fn=partial(_start_watched, os.getpid(), board),
+        multiprocessing_context=worker_context() if num_workers else None,
         prefetch_factor=reading.prefetch_factor if num_workers else None,
         timeout=watchdog.poll_s if num_workers else 0,
     )
@@ -265,7 +265,7 @@ def _check_borders(dataset: ShardDataset, view: ViewConfig) -> None:
         )
 
 
-def _worker_context() -> Any:
+def worker_context() -> Any:
     """Workers fork from a server that has imported torch once, not from this process with its threads and devices."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", __name__])
@@ -276,10 +276,14 @@ def _as_is(batch: Batch) -> Batch:
     return batch
 
 
-def _start_worker(trainer_pid: int, board: Board, worker: int) -> None:
-    """One thread each; and an end with the trainer, whom the fork server outlives if it is killed."""
+def _start_watched(trainer_pid: int, board: Board, worker: int) -> None:
     show_stacks_on_signal()
     board.enter(worker)
+    start_worker(trainer_pid, worker)
+
+
+def start_worker(trainer_pid: int, _: int) -> None:
+    """First thing in a worker: one thread; and an end with the trainer, whom the fork server outlives if killed."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     threading.Thread(target=_end_with, args=(trainer_pid,), daemon=True).start()

@@ -113,6 +113,11 @@ class CachedStore:
             raise StoreError(f"cache {self.folder} failed; {error}; free space or fix permissions") from error
         return target
 
+    def copy_of(self, path: str) -> Path | None:
+        """Where a known object lies on the local disk, fetched if it is not there; None for one that is not known."""
+        file = self._files.get(path)
+        return None if file is None else self.local_copy(file)
+
     def forget(self, path: str) -> bool:
         """Drop a local copy that is damaged; True if there was one."""
         file = self._files.get(path)
