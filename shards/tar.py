@@ -1,8 +1,9 @@
-"""Our own reading of USTAR shards: bounds-checked, nothing is ever extracted, every deviation is an error.
+"""Our own USTAR: headers to write, and a reading that is bounds-checked, extracts nothing and refuses every deviation.
 
-Used before a shard is committed and by `verify`; the trainer's reader goes by the offsets that were found here.
-Only what the format promises is accepted: regular files named `<key>.<suffix>`, members of a sample together and in
-fixed order, the same members in every sample, two zero blocks at the end and nothing but zeros after them.
+(tarfile makes the same headers, slowly; webdataset's writer ignores its format option and pulls in torch.)
+Read so before a shard is committed and by `verify`; the trainer's reader goes by the offsets that were found here. Only
+what the format promises is accepted: regular files named `<key>.<suffix>`, members of a sample together and in fixed
+order, the same members in every sample, two zero blocks at the end and nothing but zeros after them.
 """
 
 import re
@@ -16,7 +17,13 @@ SUFFIXES = ("json", "mp4", "latent.npy", "text.npy", "txt")  # every member that
 ALWAYS = ("json", "txt")  # what every sample has
 KEY = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 BLOCK = 512
+RECORD = 20 * BLOCK  # tars end on a multiple of it, as tar(1) makes them
 _MAGIC = b"ustar\x0000"
+_ZEROS = bytes(RECORD)
+# Behind the name: mode 0644, owner and group 0; behind the size: time 0; behind the checksum: a regular file.
+_MODE, _TIME = b"0000644\0" + b"0000000\0" * 2, b"00000000000\0"
+_REST = b"0" + bytes(100) + _MAGIC + bytes(247)
+_FIXED_SUM = sum(_MODE) + sum(_TIME) + 8 * ord(" ") + sum(_REST)
 
 
 @dataclass(frozen=True)
@@ -71,47 +78,76 @@ def check_members(suffixes: Collection[str]) -> tuple[str, ...]:
     return ordered
 
 
+def tar_header(name: str, size: int) -> bytes:
+    """The block before a member's bytes: as tarfile makes it, for a name of at most 100 ASCII characters."""
+    name_field, size_field = name.encode("ascii").ljust(100, b"\0"), b"%011o\0" % size
+    checksum = b"%06o\0 " % (sum(name_field) + sum(size_field) + _FIXED_SUM)
+    return b"".join((name_field, _MODE, size_field, _TIME, checksum, _REST))
+
+
+def tar_padding(size: int) -> bytes:
+    """The zeros behind a member's bytes."""
+    return _ZEROS[: -size % BLOCK]
+
+
+def tar_end(size: int) -> bytes:
+    """The zeros behind the last member of a tar of so many bytes: two blocks, and up to a multiple of RECORD."""
+    return _ZEROS[: 2 * BLOCK] + _ZEROS[: -(size + 2 * BLOCK) % RECORD]
+
+
 def _members(tar: memoryview) -> Iterator[Member]:
     offset = 0
     while True:
         header = bytes(tar[offset : offset + BLOCK])
         if len(header) < BLOCK:
             raise _broken(offset, "the file ends where a header or the end mark belongs")
-        if not any(header):
+        if header[0] == 0 and _is_zero(header):
             break
-        name, size = _read_header(header, offset)
+        key, suffix, size = _read_header(header, offset)
         start = offset + BLOCK
         end = start + -(-size // BLOCK) * BLOCK
         if end > len(tar):
-            raise _broken(offset, f"{name} has {size} bytes, the file only {len(tar) - start} more")
-        if any(tar[start + size : end]):
-            raise _broken(offset, f"the padding after {name} is not zero")
-        key, _, suffix = name.partition(".")
+            raise _broken(offset, f"{key}.{suffix} has {size} bytes, the file only {len(tar) - start} more")
+        if not _is_zero(tar[start + size : end]):
+            raise _broken(offset, f"the padding after {key}.{suffix} is not zero")
         yield Member(key, suffix, start, size)
         offset = end
-    if len(tar) - offset < 2 * BLOCK or len(tar) % BLOCK or any(tar[offset:]):
+    if len(tar) - offset < 2 * BLOCK or len(tar) % BLOCK or not _is_zero(tar[offset:]):
         raise _broken(offset, "the end is not at least two blocks of zeros")
 
 
-def _read_header(header: bytes, offset: int) -> tuple[str, int]:
-    if header[257:265] != _MAGIC:
-        raise _broken(offset, f"the magic is {header[257:265]!r}, not USTAR")
-    if header[148:156] != b"%06o\0 " % (sum(header[:148]) + 8 * ord(" ") + sum(header[156:])):
-        raise _broken(offset, "the header's checksum is wrong")
-    if header[156:157] != b"0" or any(header[157:257]) or any(header[345:500]):
-        raise _broken(offset, "the member is no regular file with a short name")
+def _read_header(header: bytes, offset: int) -> tuple[str, str, int]:
+    """Key, suffix and size."""
     name = header[:100].rstrip(b"\0").decode("ascii", "backslashreplace")
+    size = _octal(header[124:136], offset) if header[257:265] == _MAGIC else 0
+    if size >= 8**11 or not name.isascii() or header != tar_header(name, size):
+        _check_header(header, offset)  # of another writer, or damaged
     key, _, suffix = name.partition(".")
     if not KEY.fullmatch(key) or suffix not in SUFFIXES:
         raise _broken(offset, f"the name is {name!r}, not <key>.<{'|'.join(SUFFIXES)}>")
-    return name, _octal(header[124:136], offset)
+    return key, suffix, size
+
+
+def _check_header(header: bytes, offset: int) -> None:
+    if header[257:265] != _MAGIC:
+        raise _broken(offset, f"the magic is {header[257:265]!r}, not USTAR")
+    if header[148:156] != b"%06o\0 " % (sum(header) - sum(header[148:156]) + 8 * ord(" ")):
+        raise _broken(offset, "the header's checksum is wrong")
+    if header[156:157] != b"0" or not _is_zero(header[157:257]) or not _is_zero(header[345:500]):
+        raise _broken(offset, "the member is no regular file with a short name")
 
 
 def _octal(field: bytes, offset: int) -> int:
     digits = field.strip(b" \0")
-    if not digits or any(byte not in b"01234567" for byte in digits):
+    if not digits or digits.strip(b"01234567"):
         raise _broken(offset, f"a number is {field!r}, not octal digits")
     return int(digits, 8)
+
+
+def _is_zero(data: bytes | memoryview) -> bool:
+    if len(data) <= RECORD:
+        return bytes(data) == _ZEROS[: len(data)]
+    return all(_is_zero(data[at : at + RECORD]) for at in range(0, len(data), RECORD))
 
 
 def _check_samples(members: Iterable[Member]) -> None:

@@ -1,14 +1,11 @@
 """Building one shard: a USTAR tar that any WebDataset reader opens, the same bytes for the same samples.
 
-The standard library's tarfile writes it (webdataset's writer ignores its format option and pulls in torch); our own
-parser reads it back before anything is committed.
+Our own parser reads it back before anything is committed.
 """
 
 import hashlib
-import io
 import mmap
 import os
-import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +15,7 @@ import xxhash
 from shards.errors import ContractError
 from shards.faults import reached
 from shards.npy import npy_kind
-from shards.tar import Member, check_key, check_members, parse_tar
+from shards.tar import Member, check_key, check_members, parse_tar, tar_end, tar_header, tar_padding
 
 
 @dataclass(frozen=True)
@@ -64,18 +61,20 @@ def write_shard(path: Path, samples: Iterable[SampleBytes]) -> ShardRecord:
     """
     written: list[tuple[str, dict[str, int]]] = []
     members: tuple[str, ...] = ()
-    with path.open("wb") as file:
+    with path.open("wb", buffering=0) as file:
         reached("shard-begun")
-        with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT, encoding="ascii") as tar:
-            for sample in samples:
-                members = members or check_members(sample.members)
-                if set(sample.members) != set(members):
-                    raise ContractError(
-                        f"sample {sample.key} has members {sorted(sample.members)}; {members} are in this shard; "
-                        f"give every sample the same"
-                    )
-                written.append((check_key(sample.key), _add(tar, sample, members)))
-        file.flush()
+        sink = _Sink(file.fileno())
+        for sample in samples:
+            members = members or check_members(sample.members)
+            if set(sample.members) != set(members):
+                raise ContractError(
+                    f"sample {sample.key} has members {sorted(sample.members)}; {members} are in this shard; "
+                    f"give every sample the same"
+                )
+            key = check_key(sample.key)
+            written.append((key, {suffix: sink.add(f"{key}.{suffix}", sample.members[suffix]) for suffix in members}))
+            sink.flush()
+        sink.end()
         reached("shard-written")
         os.fsync(file.fileno())
         reached("shard-synced")
@@ -84,22 +83,52 @@ def write_shard(path: Path, samples: Iterable[SampleBytes]) -> ShardRecord:
     return _read_back(path, written)
 
 
-def _add(tar: tarfile.TarFile, sample: SampleBytes, members: Iterable[str]) -> dict[str, int]:
-    """Append the members of a sample; gives the xxh3 of each."""
-    hashes = {}
-    for suffix in members:
-        source = sample.members[suffix]
-        data = source.read_bytes() if isinstance(source, Path) else source
-        hashes[suffix] = xxhash.xxh3_64_intdigest(data)
-        tar.addfile(_tar_info(f"{sample.key}.{suffix}", len(data)), io.BytesIO(data))
+class _Sink:
+    """Appends members to a file. One buffer serves all files that are read: fresh memory costs more than the copy."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.size_bytes = 0
+        self._parts: list[bytes | memoryview] = []
+        self._buffer = bytearray(1 << 20)
+
+    def add(self, name: str, source: bytes | Path) -> int:
+        """Append a member; gives the xxh3 of its bytes."""
+        data = self._read(source) if isinstance(source, Path) else source
+        self._parts += (tar_header(name, len(data)), data, tar_padding(len(data)))
+        return xxhash.xxh3_64_intdigest(data)
+
+    def end(self) -> None:
+        """Append the end mark."""
+        self._parts.append(tar_end(self.size_bytes))
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what was appended."""
+        parts, self._parts = self._parts, []
+        size = sum(map(len, parts))
+        count = os.writev(self.descriptor, parts) if parts else 0
+        if count < size:  # a nearly full disk takes a part; the next call says why
+            rest = memoryview(b"".join(parts))[count:]
+            while rest:
+                rest = rest[os.write(self.descriptor, rest) :]
+        self.size_bytes += size
         reached("shard-member")
-    return hashes
 
-
-def _tar_info(name: str, size: int) -> tarfile.TarInfo:
-    info = tarfile.TarInfo(name)  # owner, group and time are 0 by default
-    info.size, info.mode = size, 0o644
-    return info
+    def _read(self, source: Path) -> memoryview:
+        self.flush()  # the buffer may hold what is not written yet
+        descriptor = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size > len(self._buffer):
+                self._buffer = bytearray(size)
+            view = memoryview(self._buffer)[:size]
+            filled = 0
+            while filled < size and (count := os.readv(descriptor, [view[filled:]])):
+                filled += count
+        finally:
+            os.close(descriptor)
+        return view[:filled]
 
 
 def read_shard(path: Path) -> ShardRecord:
@@ -108,8 +137,7 @@ def read_shard(path: Path) -> ShardRecord:
     Raises:
         ContractError: it is not as the format wants it.
     """
-    with path.open("rb") as file:
-        tar = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # unmapped with its last slice
+    tar = _mapped(path)
     samples = group_samples(tar, parse_tar(tar))
     return ShardRecord(len(tar), hashlib.sha256(tar).hexdigest(), samples)
 
@@ -121,6 +149,13 @@ def _read_back(path: Path, written: list[tuple[str, dict[str, int]]]) -> ShardRe
         raise ContractError(f"shard {path} reads back other members than were written; check the disk, then rerun")
     reached("shard-read")
     return record
+
+
+def _mapped(path: Path) -> memoryview:
+    """A file's bytes, mapped at once where the system can (a fault for every page costs as much as its checksum)."""
+    flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+    with path.open("rb") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ))  # unmapped with its last slice
 
 
 def group_samples(tar: memoryview, members: Iterable[Member]) -> list[tuple[str, dict[str, MemberRecord]]]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards.errors import ContractError
-from shards.tar import BLOCK, Member, parse_tar
+from shards.tar import BLOCK, KEY, SUFFIXES, Member, parse_tar, tar_end, tar_header
 
 SAMPLE = [("a.json", b"{}"), ("a.mp4", b"video" * 200), ("a.txt", b"")]
 SECOND = [("b-1.json", b"[]"), ("b-1.mp4", b"x"), ("b-1.txt", b"text")]
@@ -30,6 +30,26 @@ GOOD = make_tar([*SAMPLE, *SECOND])
 
 def parse(tar: bytes) -> list[Member]:
     return parse_tar(memoryview(tar))
+
+
+@given(st.from_regex(KEY, fullmatch=True), st.sampled_from(SUFFIXES), st.integers(0, 2**33 - 1))
+def test_headers_are_those_that_tarfile_makes(key: str, suffix: str, size: int):
+    info = tarfile.TarInfo(f"{key}.{suffix}")
+    info.size, info.mode = size, 0o644
+    assert tar_header(info.name, size) == info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+
+
+@given(st.integers(0, 100))
+def test_the_end_is_that_which_tarfile_makes(blocks: int):
+    data = bytes(blocks * BLOCK)
+    whole = make_tar([("a.json", data)])
+    assert tar_end(BLOCK + len(data)) == whole[BLOCK + len(data) :]
+
+
+def test_a_header_of_another_writer_is_read_too():
+    """tar(1) and others fill owners, times and device numbers."""
+    tar = make_tar([*SAMPLE, *SECOND], uid=1000, gid=1000, uname="me", gname="us", mtime=1_700_000_000, mode=0o600)
+    assert parse(tar) == parse(GOOD)
 
 
 def test_offsets_and_sizes_are_those_that_tarfile_finds():
