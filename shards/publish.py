@@ -106,12 +106,12 @@ def publish_next(store: Store, draft_of: Callable[[Manifest | None], Draft]) -> 
     while True:
         published = versions(store)
         newest = read_manifest(store, published[-1]) if published else None
-        if lost and newest:
-            log.warning("another publisher made version %d of %s; this is the next", newest.version, store.uri)
         manifest = build(store, draft_of(newest))
         if newest and newest.content() == manifest.content():
             manifest = newest
             break
+        if lost and newest:
+            log.warning("another publisher made version %d of %s; this is the next", newest.version, store.uri)
         parent = Parent(version=newest.version, sha256=newest.sha256()) if newest else None
         manifest = manifest.model_copy(update={"version": newest.version + 1 if newest else 1, "parent": parent})
         if store.create(manifest_path(manifest.version), manifest.to_bytes()):

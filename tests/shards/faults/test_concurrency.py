@@ -56,7 +56,8 @@ def test_of_two_publishers_of_a_number_one_wins_and_the_other_is_the_next_versio
     assert server.wait(late) == STOPPED
     assert server.run(root, tmp_path, shards=[1]) == {"version": 1}
     resume(late)
-    assert server.wait(late) == {"version": 2}  # it looked after it had woken up: no race
+    said = f"another publisher made version 1 of {root}; this is the next"
+    assert server.wait(late) == {"version": 2, "said": [said]}
     first, second = (read_manifest(LocalFolder(root), number) for number in (1, 2))
     assert versions(LocalFolder(root)) == [1, 2]
     assert [commit.shard_no for commit in first.shards] == [1]
