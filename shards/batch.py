@@ -219,7 +219,7 @@ class _RankBatches(Dataset["Batch | _Failed"]):
         rows = [self.dataset.row(sample_id) for sample_id in ids_B.tolist()]
         return Batch(
             video_BTHWC=torch.from_numpy(np.stack(frames)),
-            captions=[row["caption"] for row in rows],
+            captions=[self._caption(sample_id, epoch) for sample_id in ids_B.tolist()],
             ids=torch.from_numpy(ids_B),
             keys=[row["key"] for row in rows],
             scores={name: torch.from_numpy(self.dataset.scores(name, ids_B)) for name in self.view.score_columns},
@@ -243,6 +243,9 @@ class _RankBatches(Dataset["Batch | _Failed"]):
         pairs = [(ids_B[place], sample_id) for place, (sample_id, _) in zip(places, taken, strict=True)]
         damages = tuple(self._damage(*pair, broken) for pair in pairs if pair[0] != pair[1])
         return np.array([sample_id for sample_id, _ in taken]), [frames for _, frames in taken], damages
+
+    def _caption(self, sample_id: int, epoch: int) -> str | None:
+        return self.plan.caption(epoch, sample_id, self.dataset.texts(sample_id, self.plan.config.captions))
 
     def _damage(self, sample_id: int, substitute_id: int, broken: dict[int, str]) -> Damage:
         keys = [self.dataset.row(number)["key"] for number in (sample_id, substitute_id)]

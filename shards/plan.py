@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from shards.buckets import Bucket
+from shards.captions import choose_caption
 from shards.errors import ConfigError
 from shards.filling import fill_buckets
 from shards.ids import digest
@@ -105,6 +106,13 @@ class BatchPlan:
         if view is None:
             raise ConfigError("plan has no view; decoding needs one; make it by dataset.plan(config, view)")
         return view
+
+    def caption(self, epoch: int, sample_id: int, texts: Sequence[str | None]) -> str | None:
+        """The caption of a sample in an epoch, of the values of the columns in `config.captions`."""
+        if len(texts) == 1:
+            return texts[0]
+        generator = np.random.Generator(philox("caption", self.config.seed, epoch, sample_id))
+        return choose_caption(texts, list(self.config.captions.values()), generator)
 
     def batch(self, epoch: int, step: int) -> GlobalBatch:
         """The global batch of a step, 0 <= step < steps_per_epoch."""

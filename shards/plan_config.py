@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from shards.config import Config
 
@@ -62,7 +62,14 @@ class PlanConfig(Config):
         "block_shards, so that few shards are open at once. none: in order of id, batches in order of bucket.",
     )
     block_shards: int = Field(default=50, gt=0, description="Shards of a block, for shuffle: blocks; of every bucket.")
-    require_caption: bool = Field(default=True, description="Leave out samples without a caption.")
+    captions: dict[str, float] = Field(
+        default={"caption": 1.0},
+        description="Columns of text and their weights: which is shown of a sample is chosen anew in every epoch, "
+        "among those that are not null.",
+    )
+    require_caption: bool = Field(
+        default=True, description="Leave out samples without a caption in any of the columns of `captions`."
+    )
     min_num_frames: int = Field(default=1, gt=0, description="Leave out clips with fewer frames, as videos.")
 
     @model_validator(mode="after")
@@ -75,6 +82,13 @@ class PlanConfig(Config):
         if min(self.token_size) < 1:
             raise ValueError(f"plan.token_size is {self.token_size}; numbers from 1 are allowed; change it")
         return self
+
+    @field_validator("captions")
+    @classmethod
+    def _caption_weights(cls, captions: dict[str, float]) -> dict[str, float]:
+        if not captions or min(captions.values()) <= 0:
+            raise ValueError("columns with weights above 0 are allowed; name one, or remove those without weight")
+        return dict(sorted(captions.items()))  # their order is none of the plan's
 
     @model_validator(mode="after")
     def _images(self) -> "PlanConfig":

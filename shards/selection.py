@@ -1,5 +1,6 @@
 """Which rows of a plan index take part in a plan, and with what weight. Pure: rows in, arrays out."""
 
+import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +28,7 @@ class Selection:
         if self.config.split != "all":
             kept_N &= flags(pc.equal(rows.column("split"), pa.scalar(self.config.split)))
         if self.config.require_caption:
-            kept_N &= flags(rows.column("caption").is_valid())
+            kept_N &= np.logical_or.reduce([flags(rows.column(name).is_valid()) for name in self.config.captions])
         if self.where is not None:
             kept_N &= flags(self.where.evaluate(rows))
         return kept_N
@@ -59,6 +60,11 @@ def compile_selection(config: PlanConfig, schema: pa.Schema) -> Selection:
         raise ConfigError(
             f"plan.weight is {config.weight!r}, which gives {weight.dtype}; a number is allowed; use CASE"
         )
+    for name in config.captions:
+        if name not in schema.names or not pa.types.is_string(schema.field(name).type):
+            texts = [field.name for field in schema if pa.types.is_string(field.type)]
+            near = difflib.get_close_matches(name, texts, n=1) or texts
+            raise ConfigError(f"plan.captions names {name!r}; columns of text are allowed; did you mean {near[0]}?")
     where, images = (_condition(name, schema, getattr(config, name)) for name in ("where", "images_where"))
     return Selection(config, where, weight, images)
 

@@ -58,9 +58,10 @@ class ShardSource:
         self.plan = self.dataset.plan(config.plan, config.view)
 
     def captions(self) -> list[str]:
-        """Captions of the split that is trained on."""
+        """Captions of the split that is trained on, of all columns that the plan chooses from."""
         rows = self.dataset.table(None if self._config.plan.split == "all" else self._config.plan.split)
-        return strings(rows.filter(rows.column("caption").is_valid()), "caption")
+        names = self._config.plan.captions
+        return [text for name in names for text in strings(rows.filter(rows.column(name).is_valid()), name)]
 
     def batches(self, rank: int, world_size: int, position: Mapping[str, Any] | None) -> Iterator[Clips]:
         """Endless batches of one rank, from a position or from the start."""

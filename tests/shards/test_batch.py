@@ -39,6 +39,18 @@ def test_a_batch_has_frames_captions_ids_scores_and_the_position_after_it(datase
     assert not batch.is_pad_B.any()
 
 
+def test_captions_are_chosen_among_columns_the_same_on_every_rank(dataset: ShardDataset):
+    plan = dataset.plan(PLAN.model_copy(update={"captions": {"caption": 1, "source_uri": 1}}), VIEW)
+    wholes, *parts = (
+        list(itertools.islice(loader(dataset, plan, VIEW, rank=rank, world=world), 4))
+        for rank, world in ((0, 1), (0, 2), (1, 2))
+    )
+    kinds = {str(caption).split("-")[0] for batch in wholes for caption in batch.captions}
+    assert kinds == {"caption of clip", "/videos/clip"}
+    for rank, part in enumerate(parts):
+        assert [batch.captions for batch in part] == [whole.captions[rank::2] for whole in wholes]
+
+
 def test_the_position_turns_over_at_the_end_of_the_epoch(dataset: ShardDataset):
     positions = [(batch.epoch, batch.position.epoch, batch.position.step) for batch in take(dataset, 3)]
     assert positions == [(0, 0, 1), (0, 1, 0), (1, 1, 1)]

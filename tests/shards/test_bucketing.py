@@ -124,6 +124,8 @@ def test_buckets_that_view_and_plan_do_not_agree_on_are_refused(plan: Any, shape
         ({"tokens_per_batch": 5}, "tokens has a budget"),
         ({"images_where": "num_frames = 1"}, "plan.images is 0"),
         ({"token_size": (0, 1, 1)}, "numbers from 1"),
+        ({"captions": {}}, "weights above 0"),
+        ({"captions": {"caption": 0}}, "weights above 0"),
     ],
 )
 def test_plans_that_do_not_agree_with_themselves_are_refused(plan: Any, reason: str):

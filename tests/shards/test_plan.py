@@ -176,6 +176,18 @@ def test_split_caption_length_and_condition_decide_who_takes_part():
     assert ids(where="motion > 1 OR motion IS NULL", require_caption=False) == [3, 4]
 
 
+def test_a_caption_in_any_of_the_columns_is_enough():
+    table = index(3, caption=["a", None, None], short=["b", "c", None])
+    config = PlanConfig(global_batch=1, shuffle="none", captions={"caption": 1, "short": 2})
+    plan = plan_batches([table], config)
+    assert shown(plan) == [0, 1]
+    found = Counter(plan.caption(epoch, 0, ["a", "b"]) for epoch in range(300))
+    assert 160 < found["b"] < 240  # 200 expected, deviation 8.2
+    assert plan.caption(5, 0, ["a", "b"]) == plan_batches([table], config).caption(5, 0, ["a", "b"])
+    with pytest.raises(ConfigError, match=r"plan\.captions names 'shrot'; .* did you mean short\?"):
+        plan_batches([table], PlanConfig(captions={"shrot": 1}))
+
+
 def test_a_view_leaves_out_clips_that_are_too_short():
     table = index(3, source_end_pts=[1, 2, 3])
     plan = plan_batches([table], PlanConfig(global_batch=1, shuffle="none"), ViewConfig(num_frames=16, fps=8))
