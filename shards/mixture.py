@@ -85,6 +85,11 @@ class MixedDataset(ShardDataset):
         part, own_id = self.part_of(sample_id)
         return part.read_member(own_id, suffix)
 
+    def place(self, sample_id: int, suffix: str) -> str:
+        """See ShardDataset."""
+        part, own_id = self.part_of(sample_id)
+        return f"{part.place(own_id, suffix)} in {part.store.uri}"
+
     def plan(self, config: PlanConfig, view: ViewConfig | None = None) -> BatchPlan:
         """See ShardDataset; every part shows its share."""
         self.check_scores(view)

@@ -41,6 +41,7 @@ def test_ids_go_on_from_part_to_part(roots: list[Path]):
     for sample_id, (part, own_id) in enumerate([(0, n) for n in range(12)] + [(1, n) for n in range(4)]):
         assert mixed.read(sample_id) == parts[part].read(own_id)
         assert mixed.row(sample_id) == parts[part].row(own_id)
+        assert mixed.place(sample_id, "mp4") == f"{parts[part].place(own_id, 'mp4')} in {parts[part].store.uri}"
     assert mixed.scores("motion", np.array([11, 13])).tolist() == [1, 1]
 
 
