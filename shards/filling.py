@@ -9,9 +9,9 @@ import pyarrow as pa
 from shards.bucketing import Kind, assign, bucket_kinds
 from shards.buckets import Bucket
 from shards.errors import ConfigError
-from shards.locality import shard_bounds
 from shards.plan_config import PlanConfig
 from shards.selection import Selection, compile_selection
+from shards.shard_bounds import shard_bounds
 from shards.view import ViewConfig
 
 CHUNK_ROWS = 1 << 20

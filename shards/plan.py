@@ -146,10 +146,8 @@ class _EpochOrder:
         return int(bucket_S[step]), int(number_S[step])
 
     def offset(self, place: int) -> float:
-        """Where the draws of a bucket begin: a double in [0, 1) from the first word of a key of its own."""
-        if not self._buckets[place].is_drawn:
-            return 0.0
-        return float(np.random.Generator(philox("draw", *self._name(place))).random())
+        """See draw_offset."""
+        return draw_offset(self._config, self._epoch, self._buckets[place])
 
     def of_bucket(self, place: int) -> Order:
         """The order of a bucket's items."""
@@ -205,6 +203,13 @@ def plan_batches(
         "shares": None if shares is None else list(shares),
     }
     return BatchPlan(fill_buckets(tables, config, view, shares), config, digest(pinned))
+
+
+def draw_offset(config: PlanConfig, epoch: int, bucket: Bucket) -> float:
+    """Where the draws of a bucket begin: a double in [0, 1) from a key of its own; 0 if it shows every sample once."""
+    if not bucket.is_drawn:
+        return 0.0
+    return float(np.random.Generator(philox("draw", config.seed, epoch, bucket.name)).random())
 
 
 def sample_generator(seed: int, epoch: int, sample_id: int) -> np.random.Generator:

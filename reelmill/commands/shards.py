@@ -48,6 +48,24 @@ def verify(
     _print(cli_views.verification(dataset_folder(directory), version, not quick, frames))
 
 
+@app.command(epilog="Example: reelmill shards plan run --set plan.where='motion > 1' --set view.fps=8")
+def plan(
+    directory: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="Dataset, or output folder of a run; none with --set mix=[…].")
+    ] = None,
+    version: VersionOption = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="As below `data` in training: plan.…, view.…, mix."),
+    ] = None,
+) -> None:
+    """Tell what an epoch would be: buckets, batches, tokens, mixing, cache need, decode cost. Nothing is decoded."""
+    from shards.plan_view import plan_listings
+
+    for listing in plan_listings(None if directory is None else dataset_folder(directory), version, set_ or []):
+        _print(listing)
+
+
 @app.command(epilog="Example: reelmill shards publish run --plan 1a2b3c4d")
 def publish(
     directory: DatasetArgument,

@@ -26,7 +26,7 @@ def test_help_imports_nothing_heavy():
     "command",
     [
         *(["curate", name] for name in ("plan", "run", "decide", "report", "what-if", "explain", "forecast", "retry")),
-        *(["shards", name] for name in ("ls", "show", "verify", "publish")),
+        *(["shards", name] for name in ("ls", "show", "plan", "verify", "publish")),
         *(["train", name] for name in ("plan", "fit", "sample")),
         ["toyworld", "make"],
         ["toyworld", "captioner"],
