@@ -20,6 +20,7 @@ from shards.filling import fill_buckets
 from shards.ids import digest
 from shards.permutation import BlockOrder, Order, Permutation, in_order, philox
 from shards.plan_config import PlanConfig
+from shards.selection import funnel
 from shards.view import ViewConfig
 
 __all__ = ["BatchPlan", "GlobalBatch", "PlanConfig", "philox", "plan_batches", "sample_generator"]
@@ -202,7 +203,12 @@ def plan_batches(
         "view": {} if view is None else view.resolved(),
         "shares": None if shares is None else list(shares),
     }
-    return BatchPlan(fill_buckets(tables, config, view, shares), config, digest(pinned))
+    buckets = fill_buckets(tables, config, view, shares)
+    try:
+        return BatchPlan(buckets, config, digest(pinned))
+    except ConfigError as error:
+        left = ", ".join(f"{count} {name}" for name, count in funnel(tables, config).items())
+        raise ConfigError(f"{error} ({left})") from None
 
 
 def draw_offset(config: PlanConfig, epoch: int, bucket: Bucket) -> float:

@@ -17,7 +17,7 @@ from shards.locality import Locality, locality
 from shards.mixture import MixedDataset, PartConfig, open_mixture
 from shards.plan import BatchPlan, PlanConfig
 from shards.reader import ShardDataset, open_dataset
-from shards.selection import flags
+from shards.selection import flags, funnel
 from shards.shard_bounds import shard_bounds, shard_starts
 from shards.view import ViewConfig
 
@@ -83,6 +83,7 @@ def _epoch(plan: BatchPlan, dataset: ShardDataset, where: Locality) -> Listing:
     facts = [
         ["steps per epoch", f"{plan.steps_per_epoch:,}"],
         ["clips", f"{len(usable):,} of {len(dataset):,} can be shown; an epoch shows {clips:,}"],
+        ["left after", ", ".join(f"{count:,} {name}" for name, count in funnel([dataset.rows], plan.config).items())],
         [
             "mixing",
             f"{where.mixing:.2f}: {where.shards_per_batch:.1f} shards in a batch, {where.shards_per_batch_full:.1f} if "

@@ -1,6 +1,7 @@
 """Which rows of a plan index take part in a plan, and with what weight. Pure: rows in, arrays out."""
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +25,19 @@ class Selection:
 
     def kept(self, rows: pa.Table) -> np.ndarray:
         """bool per row: split, caption and condition let it take part."""
-        kept_N = np.ones(len(rows), bool)
+        return np.logical_and.reduce([np.ones(len(rows), bool), *self.conditions(rows).values()])
+
+    def conditions(self, rows: pa.Table) -> dict[str, np.ndarray]:
+        """bool per row of each condition that is set, by what it asks for."""
+        found: dict[str, np.ndarray] = {}
         if self.config.split != "all":
-            kept_N &= flags(pc.equal(rows.column("split"), pa.scalar(self.config.split)))
+            found[f"in split {self.config.split}"] = flags(pc.equal(rows.column("split"), pa.scalar(self.config.split)))
         if self.config.require_caption:
-            kept_N &= np.logical_or.reduce([flags(rows.column(name).is_valid()) for name in self.config.captions])
+            captioned = [flags(rows.column(name).is_valid()) for name in self.config.captions]
+            found["with a caption"] = np.logical_or.reduce(captioned)
         if self.where is not None:
-            kept_N &= flags(self.where.evaluate(rows))
-        return kept_N
+            found["where plan.where is true"] = flags(self.where.evaluate(rows))
+        return found
 
     def is_long(self, rows: pa.Table) -> np.ndarray:
         """bool per row: it has frames enough for a video."""
@@ -67,6 +73,17 @@ def compile_selection(config: PlanConfig, schema: pa.Schema) -> Selection:
             raise ConfigError(f"plan.captions names {name!r}; columns of text are allowed; did you mean {near[0]}?")
     where, images = (_condition(name, schema, getattr(config, name)) for name in ("where", "images_where"))
     return Selection(config, where, weight, images)
+
+
+def funnel(tables: Sequence[pa.Table], config: PlanConfig) -> dict[str, int]:
+    """How many rows of plan indexes are left after each condition of a plan, in order: what a user reads."""
+    left = {"rows": sum(map(len, tables))}
+    for table in tables:
+        kept_N = np.ones(len(table), bool)
+        for name, holds_N in compile_selection(config, table.schema).conditions(table).items():
+            kept_N &= holds_N
+            left[name] = left.get(name, 0) + int(kept_N.sum())
+    return left
 
 
 def flags(values: pa.ChunkedArray | pa.Array) -> np.ndarray:

@@ -176,6 +176,16 @@ def test_split_caption_length_and_condition_decide_who_takes_part():
     assert ids(where="motion > 1 OR motion IS NULL", require_caption=False) == [3, 4]
 
 
+def test_an_empty_plan_says_where_the_samples_went():
+    table = index(
+        4, split=["train", "train", "train", "val"], caption=["a", None, None, "d"], motion=[0.0, 1.0, 1.0, 1.0]
+    )
+    with pytest.raises(
+        ConfigError, match=r"\(4 rows, 3 in split train, 1 with a caption, 0 where plan.where is true\)"
+    ):
+        plan_batches([table], PlanConfig(where="motion > 0"))
+
+
 def test_a_caption_in_any_of_the_columns_is_enough():
     table = index(3, caption=["a", None, None], short=["b", "c", None])
     config = PlanConfig(global_batch=1, shuffle="none", captions={"caption": 1, "short": 2})

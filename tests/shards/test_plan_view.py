@@ -32,7 +32,9 @@ def test_an_epoch_is_told_before_anything_is_decoded(root: Path):
 
 
 def test_conditions_decide_who_takes_part(root: Path):
-    assert facts(root, "plan.where='motion >= 2'")["clips"] == "4 of 9 can be shown; an epoch shows 4"
+    found = facts(root, "plan.where='motion >= 2'")
+    assert found["clips"] == "4 of 9 can be shown; an epoch shows 4"
+    assert found["left after"] == "9 rows, 9 in split train, 9 with a caption, 4 where plan.where is true"
     with pytest.raises(ConfigError, match=r"did you mean motion\?"):
         facts(root, "plan.where='motoin >= 2'")
 
