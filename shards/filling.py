@@ -24,8 +24,8 @@ class _Chunk:
     Attributes:
         part: number of the dataset in the mixture.
         first_id: of the rows.
-        kind_GN: for videos and for images, the row's place in the list of kinds, or -1.
-        weight_N: None: all weigh 1.
+        kind_GN: for videos and for images, the row's place in the list of kinds, or -1; without images those are empty.
+        weight_N: float32; None: all weigh 1.
     """
 
     part: int
@@ -81,7 +81,7 @@ def _looked_at(tables: Sequence[pa.Table], config: PlanConfig, kinds: Sequence[K
         for start in range(0, len(table), CHUNK_ROWS):
             chunk = _look(table.slice(start, CHUNK_ROWS), selection, kinds, part, first_id + start)
             if chunk.weight_N is not None:
-                taken_N = (chunk.kind_GN[0] >= 0) | (chunk.kind_GN[1] >= 0)
+                taken_N = np.logical_or.reduce([kind_N >= 0 for kind_N in chunk.kind_GN if len(kind_N)])
                 num_taken += int(taken_N.sum())
                 bad_ids.append(chunk.first_id + np.flatnonzero(np.isnan(chunk.weight_N) & taken_N))
             chunks.append(chunk)
@@ -100,10 +100,10 @@ def _look(rows: pa.Table, selection: Selection, kinds: Sequence[Kind], part: int
     videos = [kind for kind in kinds if not kind.is_image]
     stills = kinds[len(videos) :]
     video_N = assign(rows, kept_N & selection.is_long(rows), videos)
-    still_N = assign(rows, kept_N & selection.is_image(rows), stills) if stills else np.full(len(rows), -1, np.int16)
+    still_N = assign(rows, kept_N & selection.is_image(rows), stills) if stills else np.zeros(0, np.int16)
     weight_N = selection.weights(rows) if selection.weight is not None else None
     for kind_N in (video_N, still_N):
-        if weight_N is not None:
+        if weight_N is not None and len(kind_N):
             kind_N[weight_N == 0] = -1
     still_N[still_N >= 0] += len(videos)
     return _Chunk(part, first_id, (video_N, still_N), weight_N)
@@ -114,8 +114,9 @@ def _scales(chunks: Sequence[_Chunk], shares: Sequence[float], kinds: Sequence[K
     total_PG = np.zeros((len(shares), 2))
     for chunk in chunks:
         for group, kind_N in enumerate(chunk.kind_GN):
-            taken_N = kind_N >= 0
-            total_PG[chunk.part, group] += taken_N.sum() if chunk.weight_N is None else chunk.weight_N[taken_N].sum()
+            rows = np.flatnonzero(kind_N >= 0)
+            weights = np.ones(len(rows)) if chunk.weight_N is None else chunk.weight_N[rows].astype(np.float64)
+            total_PG[chunk.part, group] += weights.sum()
     empty = [part for part, total_G in enumerate(total_PG) if not total_G.any()]
     if empty:
         raise ConfigError(
@@ -145,7 +146,7 @@ def _filled(
             ids_N[part] = chunk.first_id + rows
             if mass_N is not None:
                 scale = 1.0 if scale_PG is None else scale_PG[chunk.part, group]
-                mass_N[part] = scale if chunk.weight_N is None else scale * chunk.weight_N[rows]
+                mass_N[part] = scale if chunk.weight_N is None else scale * chunk.weight_N[rows].astype(np.float64)
             ends[place] = part.stop
     for _, mass_N in filled:
         if mass_N is not None:

@@ -48,11 +48,13 @@ class Selection:
         return np.ones(len(rows), bool) if self.images_where is None else flags(self.images_where.evaluate(rows))
 
     def weights(self, rows: pa.Table) -> np.ndarray:
-        """float64 per row; what is no number >= 0 is NaN."""
+        """float32 per row; what is no number >= 0 is NaN."""
         if self.weight is None:
-            return np.ones(len(rows))
+            return np.ones(len(rows), np.float32)
         weights_N = self.weight.evaluate(rows).cast(pa.float64()).to_numpy(zero_copy_only=False)
-        return np.where(np.isfinite(weights_N) & (weights_N >= 0), weights_N, np.nan)
+        with np.errstate(over="ignore"):  # becomes infinite, which is refused
+            weights_N = weights_N.astype(np.float32)
+        return np.where(np.isfinite(weights_N) & (weights_N >= 0), weights_N, np.float32(np.nan))
 
 
 def compile_selection(config: PlanConfig, schema: pa.Schema) -> Selection:

@@ -176,6 +176,53 @@ def test_split_caption_length_and_condition_decide_who_takes_part():
     assert ids(where="motion > 1 OR motion IS NULL", require_caption=False) == [3, 4]
 
 
+@given(st.integers(12, 80), st.integers(1, 9), st.sampled_from([1, 4, 12]), st.integers(0, 5))
+def test_blocks_of_shards_show_every_sample_once(num_rows: int, per_block: int, size: int, epoch: int):
+    config = PlanConfig(global_batch=size, shuffle="blocks", block_shards=per_block, tail="pad")
+    plan = plan_batches([index(num_rows)], config)
+    batches = [plan.batch(epoch, step) for step in range(plan.steps_per_epoch)]
+    assert sorted(np.concatenate([batch.ids_B[~batch.is_pad_B] for batch in batches]).tolist()) == list(range(num_rows))
+
+
+def test_blocks_are_read_one_after_the_other():
+    plan = plan_batches([index(80)], PlanConfig(global_batch=20, shuffle="blocks", block_shards=2))
+    shards = [{sample // 10 for sample in batch} for batch in epoch_of(plan, 3)]
+    assert [len(pair) for pair in shards] == [2, 2, 2, 2]
+    assert set.union(*shards) == set(range(8))
+    weighed = plan_batches([index(80)], PlanConfig(global_batch=20, shuffle="blocks", block_shards=2, weight="1"))
+    assert [len({sample // 10 for sample in batch}) for batch in epoch_of(weighed, 3)] == [2, 2, 2, 2]
+
+
+def test_images_are_the_asked_share_of_the_steps_of_every_epoch():
+    table = index(40, num_frames=pa.array([16] * 30 + [1] * 10, pa.int32()), source_end_pts=[2] * 30 + [1] * 10)
+    config = PlanConfig(global_batch=5, images=0.25, images_where="num_frames = 1")
+    plan = plan_batches([table], config, ViewConfig())
+    assert plan.num_batches == {"images": 2, "view": 6}
+    assert plan.view_of("images").num_frames == 1
+    for epoch in range(3):
+        batches = [plan.batch(epoch, step) for step in range(8)]
+        images = [sample for batch in batches if batch.bucket == "images" for sample in batch.ids_B.tolist()]
+        assert sorted(images) == list(range(30, 40))
+        videos = [sample for batch in batches if batch.bucket == "view" for sample in batch.ids_B.tolist()]
+        assert sorted(videos) == list(range(30))
+
+
+def test_buckets_of_shapes_hold_the_clips_that_they_fit():
+    table = index(
+        20, height=pa.array([512] * 10 + [1080] * 10, pa.int32()), width=pa.array([512] * 10 + [1920] * 10, pa.int32())
+    )
+    view = ViewConfig(shapes=("16x256x256", "16x192x336", "20x256x256"))
+    plan = plan_batches([table], PlanConfig(bucket_by="tokens", tokens_per_batch=5120, batch_multiple_of=2), view)
+    assert plan.num_batches == {"16x192x336": 2, "16x256x256": 2, "20x256x256": 0}
+    for step in range(4):
+        batch = plan.batch(0, step)
+        assert len(batch.ids_B) == 4
+        assert {"16x192x336": 10, "16x256x256": 0}[batch.bucket] == batch.ids_B.min() // 10 * 10
+    plan.check_world(2)
+    with pytest.raises(ConfigError, match=r"plan\.batch_multiple_of is 2; a multiple of 3 ranks"):
+        plan.check_world(3)
+
+
 def test_an_empty_plan_says_where_the_samples_went():
     table = index(
         4, split=["train", "train", "train", "val"], caption=["a", None, None, "d"], motion=[0.0, 1.0, 1.0, 1.0]

@@ -1,0 +1,64 @@
+"""Ten million samples: what a plan costs before the first batch, and at any step."""
+
+import time
+import tracemalloc
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from shards.plan import PlanConfig, plan_batches
+from shards.view import ViewConfig
+
+SAMPLES = 10_000_000
+MEMORY_B = 200_000_000
+
+
+def repeated(text: str) -> pa.Array:
+    """A column of the same text, without SAMPLES Python strings."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(SAMPLES, np.int8)), pa.array([text])).dictionary_decode()
+
+
+@pytest.fixture(scope="module")
+def index() -> pa.Table:
+    generator = np.random.default_rng(0)
+    return pa.table(
+        {
+            "id": np.arange(SAMPLES),
+            "split": repeated("train"),
+            "caption": repeated("red"),
+            "shard": pa.array([f"{n:05d}.tar" for n in range(10_000)]).take(pa.array(np.arange(SAMPLES) // 1000)),
+            "num_frames": pa.array(np.full(SAMPLES, 100, np.int32)),
+            "source_start_pts": np.zeros(SAMPLES, np.int64),
+            "source_end_pts": generator.integers(1000, 9000, SAMPLES),
+            "source_time_base_num": np.ones(SAMPLES, np.int64),
+            "source_time_base_den": np.full(SAMPLES, 1000),
+            "motion": generator.random(SAMPLES, np.float32),
+        }
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"shuffle": "blocks"},
+        {"where": "motion > 0.5"},
+        {"weight": "1 + motion"},
+    ],
+)
+def test_ten_million_samples_cost_little_memory_and_no_wait(index: pa.Table, config: dict[str, str]):
+    arrow_B = pa.total_allocated_bytes()
+    tracemalloc.start()
+    started_s = time.process_time()
+    plan = plan_batches([index], PlanConfig.model_validate(config), ViewConfig(fps=8))
+    batch = plan.batch(7, plan.steps_per_epoch * 2 // 3)
+    took_s = time.process_time() - started_s
+    now_B, most_B = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(set(batch.ids_B.tolist())) == 64
+    assert most_B < MEMORY_B
+    assert now_B + pa.total_allocated_bytes() - arrow_B < MEMORY_B
+    assert took_s < 2
+    print(f"{config}: {took_s:.2f} s, {most_B / 1e6:.0f} MB at most, {now_B / 1e6:.0f} MB kept")
