@@ -102,4 +102,5 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
         rows = pa.concat_tables([table.drop_columns("id") for table in tables], promote_options="default")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise ConfigError(f"mix has datasets whose columns differ; {error}; publish them with the same types") from None
-    return rows.add_column(0, pa.field("id", pa.int64()), pa.array(range(len(rows)), pa.int64()))
+    ids: Any = pa.array(np.arange(len(rows)))
+    return rows.add_column(0, pa.field("id", pa.int64()), ids)
