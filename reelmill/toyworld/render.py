@@ -14,8 +14,8 @@ from reelmill.toyworld.world import COLOURS, DIRECTIONS, Combination
 
 UNIT = 1 / 32  # the trainer's pixel: sizes below are natural at 32x32
 
-RADIUS_UNITS = (5.4, 7.0)
-SPEED_UNITS_PER_S = (4.5, 6.5)  # 9 to 13 units in the 2 s that the trainer sees
+RADIUS_UNITS = (6.2, 7.6)
+SPEED_UNITS_PER_S = (3.6, 5.0)  # 7 to 10 units in the 2 s that the trainer sees
 DRIFT_UNITS_PER_S = 1.0
 JITTER_UNITS = 1.5
 MARGIN_UNITS = 0.5
