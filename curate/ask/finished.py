@@ -31,7 +31,7 @@ class FinishedRun:
     Attributes:
         run_dir: where it lies.
         pipeline: of the configuration that it ran with.
-        videos, clips: the catalog, decisions included; a column that the run does not have is there, all null.
+        videos, clips: the catalog with its decisions and without vectors; a column that it does not have is all null.
         missing: column -> bool per row of `clips`, true where its stage did not score the clip.
     """
 
@@ -68,7 +68,9 @@ def finished_run(directory: Path) -> FinishedRun:
         raise ConfigError(f"{path} is absent; every finished run has one; restore it, or run `reelmill curate run`")
     config = parse_config(CurateConfig, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
     pipeline = Pipeline.of(config)
-    videos, clips = (pq.read_table(run_dir.catalog(name)) for name in ("videos", "clips"))
+    # Vectors (embeddings) are most of a catalog's bytes, and no rule can read them.
+    flat = [field.name for field in pq.read_schema(run_dir.catalog("clips")) if not pa.types.is_nested(field.type)]
+    videos, clips = pq.read_table(run_dir.catalog("videos")), pq.read_table(run_dir.catalog("clips"), columns=flat)
     clips, missing = missing_scores(clips, pipeline.stages)
     return FinishedRun(run_dir, pipeline, videos, clips, missing)
 
@@ -88,7 +90,7 @@ def missing_scores(clips: pa.Table, stages: Sequence[Stage]) -> tuple[pa.Table, 
     """
     is_clip_N = pc.equal(clips["segment"], SEGMENT_CLIP).to_numpy(zero_copy_only=False)
     missing: dict[str, np.ndarray] = {}
-    for field in (field for stage in stages for field in stage.adds):
+    for field in (field for stage in stages for field in stage.adds if not pa.types.is_nested(field.type)):
         missing_N = lacks(clips, [field.name])
         if field.name not in clips.column_names:
             clips, missing_N = clips.append_column(field, pa.nulls(len(clips), field.type)), is_clip_N

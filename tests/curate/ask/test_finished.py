@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from curate.ask.finished import finished_run, missing_scores
@@ -39,6 +40,18 @@ def test_a_column_that_the_catalog_does_not_have_is_missing_for_every_clip():
     table, missing = missing_scores(clips_of(clip("a", 0, 10), clip("a", 10, 20, segment="fade")), [Scored("pretty")])
     assert table["pretty"].to_pylist() == [None, None]
     assert missing["pretty"].tolist() == [True, False]
+
+
+def test_vectors_are_left_out_and_are_not_missing(tmp_path: Path):
+    root = run_dirs.make_run(tmp_path / "run")
+    (root / "config.yaml").write_text(CurateConfig(keep=run_dirs.KEEP).to_yaml(), encoding="utf-8")
+    path = root / "catalog" / "clips.parquet"
+    clips = pq.read_table(path)
+    pq.write_table(clips.append_column("embedding", pa.array([[0.5]] * len(clips))), path)
+    run = finished_run(root)
+    assert "embedding" not in run.clips.column_names
+    assert "embedding" not in run.missing
+    assert len(run.clips) == len(clips)
 
 
 def test_only_rules_can_be_tried_on_a_finished_run(tmp_path: Path):
