@@ -49,7 +49,8 @@ def test_the_real_numbers_of_the_rest_lie_in_the_intervals(found: Forecast, fold
     real_M = as_array(list(measure(tmp_path, Pipeline.of(own)).values())).sum(axis=1)
     for (name, total), real in zip(found.totals.items(), real_M.tolist(), strict=True):
         if name not in ("model_cpu_s", "model_wall_s"):  # there is no model: the clock's noise
-            assert total.rest_low <= real <= total.rest_high, name
+            slack = 1.3 if name == "media_cpu_s" else 1  # CPU seconds of the same work differ with what else runs
+            assert total.rest_low / slack <= real <= total.rest_high * slack, (name, total, real)
             assert total.sample > 0
     assert found.totals["input_s"].rest == pytest.approx(found.totals["input_s"].rest_low)  # headers tell the truth
     kept_share, low, high = found.kept_share
