@@ -65,7 +65,7 @@ def stream(
     Returns:
         {key, id, caption, video_THWC (uint8 RGB)} of each sample.
     """
-    wds = _webdataset()
+    wds = secured_webdataset()
     reading = reading or ReadingConfig()
     table = dataset.table(split)
     ids = {key: number for key, number in zip(*(table.column(name).to_pylist() for name in ("key", "id")), strict=True)}
@@ -92,7 +92,7 @@ def stream(
     )
 
 
-def _webdataset() -> Any:
+def secured_webdataset() -> Any:
     """The library, secured: by its variable, and by its flag in case that somebody imported it before."""
     os.environ["WDS_SECURE"] = "1"
     importlib.import_module("webdataset.utils").enforce_security = True  # pyright: ignore[reportAttributeAccessIssue]

@@ -9,7 +9,7 @@ from typing import Any
 
 from shards.errors import ConfigError
 
-BENCHES = {"scan": "reelmill.bench.scan:measure"}
+BENCHES = {"scan": "reelmill.bench.scan:measure", "shards": "reelmill.bench.shards:measure"}
 
 
 @dataclass(frozen=True)
