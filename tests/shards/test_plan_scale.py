@@ -2,6 +2,7 @@
 
 import time
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,28 +15,28 @@ SAMPLES = 10_000_000
 MEMORY_B = 200_000_000
 
 
-def repeated(text: str) -> pa.Array:
-    """A column of the same text, without SAMPLES Python strings."""
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(SAMPLES, np.int8)), pa.array([text])).dictionary_decode()
+def texts(values: list[str], places: np.ndarray) -> Any:
+    """A column of few texts, without SAMPLES Python strings."""
+    indices: Any = pa.array(places)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(values)).dictionary_decode()
 
 
 @pytest.fixture(scope="module")
 def index() -> pa.Table:
-    generator = np.random.default_rng(0)
-    return pa.table(
-        {
-            "id": np.arange(SAMPLES),
-            "split": repeated("train"),
-            "caption": repeated("red"),
-            "shard": pa.array([f"{n:05d}.tar" for n in range(10_000)]).take(pa.array(np.arange(SAMPLES) // 1000)),
-            "num_frames": pa.array(np.full(SAMPLES, 100, np.int32)),
-            "source_start_pts": np.zeros(SAMPLES, np.int64),
-            "source_end_pts": generator.integers(1000, 9000, SAMPLES),
-            "source_time_base_num": np.ones(SAMPLES, np.int64),
-            "source_time_base_den": np.full(SAMPLES, 1000),
-            "motion": generator.random(SAMPLES, np.float32),
-        }
-    )
+    generator, same = np.random.default_rng(0), np.zeros(SAMPLES, np.int8)
+    columns: dict[str, Any] = {
+        "id": np.arange(SAMPLES),
+        "split": texts(["train"], same),
+        "caption": texts(["red"], same),
+        "shard": texts([f"{n:05d}.tar" for n in range(10_000)], np.arange(SAMPLES) // 1000),
+        "num_frames": pa.array(np.full(SAMPLES, 100, np.int32)),
+        "source_start_pts": np.zeros(SAMPLES, np.int64),
+        "source_end_pts": generator.integers(1000, 9000, SAMPLES),
+        "source_time_base_num": np.ones(SAMPLES, np.int64),
+        "source_time_base_den": np.full(SAMPLES, 1000),
+        "motion": generator.random(SAMPLES, np.float32),
+    }
+    return pa.table(columns)
 
 
 @pytest.mark.slow
