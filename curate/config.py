@@ -20,7 +20,7 @@ from curate.scores.borders import BordersConfig
 from curate.scores.light import LightConfig
 from curate.scores.motion import MotionConfig
 from shards.config import Config, load_config
-from shards.splits import SplitConfig
+from shards.versions.splits import SplitConfig
 
 
 class RunConfig(Config):

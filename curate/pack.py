@@ -16,10 +16,10 @@ from curate.clips.cut import CutConfig, CutResult, cut_clip
 from curate.inputs.ingest import local_path
 from curate.media.child import MediaChild
 from curate.rundir import RunDir, read_json
-from shards.commit import PLAN_DIGITS, commit_shard, read_commit
 from shards.config import Config
 from shards.errors import ClipError
-from shards.index import ROW
+from shards.format.commit import PLAN_DIGITS, commit_shard, read_commit
+from shards.format.index import ROW
 from shards.schema import CLIP, DECISION, SAMPLE, STATUS_FAILED, STATUS_KEPT, STATUS_OK
 
 if TYPE_CHECKING:

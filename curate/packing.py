@@ -14,12 +14,12 @@ from curate.pipeline import Pipeline
 from curate.reuse import find_reuse, with_source
 from curate.rundir import RunDir
 from curate.table_digest import table_digest
-from shards.commit import Commit, read_commit
 from shards.errors import ContractError
+from shards.format.commit import Commit, read_commit
 from shards.ids import digest
-from shards.manifest import Manifest
-from shards.publish import publish
 from shards.schema import DECISION, STATUS_KEPT, STATUS_OK, strings
+from shards.versions.manifest import Manifest
+from shards.versions.publish import publish
 
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 

@@ -16,10 +16,10 @@ import pyarrow.compute
 from curate.clips.cut import CutConfig
 from curate.pack import score_fields
 from curate.rundir import RunDir, read_json, write_json
-from shards.commit import Commit
-from shards.index import ROW, read_index
-from shards.manifest import read_manifest, versions
-from shards.store import ObjectMissing, Store, open_store
+from shards.format.commit import Commit
+from shards.format.index import ROW, read_index
+from shards.storage.store import ObjectMissing, Store, open_store
+from shards.versions.manifest import read_manifest, versions
 
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 

@@ -36,8 +36,8 @@ from curate.worker import Job
 from shards.errors import ConfigError, ContractError
 from shards.facts import machine_facts, package_versions
 from shards.ids import digest
-from shards.manifest import Manifest
 from shards.schema import STATUS_UNSCORED
+from shards.versions.manifest import Manifest
 
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 

@@ -71,7 +71,7 @@ class DemoConfig(Config):
     raw_videos: int = Field(default=64, ge=2, description="Toy-world raw videos.")
     captioner_steps: int = Field(default=1500, ge=1, description="Training steps of the captioner.")
     captioner_clips: int = Field(default=300, ge=1, description="Unseen clips that the captioner is scored on.")
-    model_steps: int = Field(default=1200, ge=1, description="Training steps of the text-to-video model, at most.")
+    model_steps: int = Field(default=1000, ge=1, description="Training steps of the text-to-video model, at most.")
     model_s: float = Field(default=610, gt=0, description="Training time of the text-to-video model, at most.")
     samples_per_prompt: int = Field(default=3, ge=1, description="Samples of each held-out prompt.")
     seen_prompts: int = Field(default=36, ge=1, description="Prompts of seen combinations, sampled once each.")

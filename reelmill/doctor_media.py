@@ -54,7 +54,7 @@ def _encoder(name: str, gives: str, listed: set[str]) -> Check:
 
 def _sandbox() -> Check:
     try:
-        network = python_says("from shards.sandbox import leave_network; print(leave_network())")
+        network = python_says("from shards.isolation.sandbox import leave_network; print(leave_network())")
     except (OSError, subprocess.SubprocessError) as error:
         return Check("media", "media child", "problem", f"does not start: {error}", "no video can be opened")
     if network == "none":

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from shards.errors import ContractError
-from shards.tar import SUFFIXES
+from shards.format.tar import SUFFIXES
 
 
 def column(name: str, dtype: pa.DataType, unit: str, doc: str) -> pa.Field:

@@ -22,8 +22,8 @@ from reelmill.realclips import fetch_real_clips
 from reelmill.toyworld import truth
 from reelmill.toyworld.make import make
 from shards.errors import ConfigError
-from shards.reader import open_dataset
-from shards.verify import verify
+from shards.reading.reader import open_dataset
+from shards.versions.verify import verify
 
 TOY_RULES = (
     "keep.motion=static_share <= 0.5",

@@ -15,10 +15,10 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from shards.config import Config
-from shards.mixture import PartConfig
-from shards.plan import PlanConfig
-from shards.reading import ReadingConfig
-from shards.view import ViewConfig
+from shards.plans.plan import PlanConfig
+from shards.plans.view import ViewConfig
+from shards.reading.config import ReadingConfig
+from shards.reading.mixture import PartConfig
 from train.checkpoint import CheckpointConfig
 from train.conditions import ConditionsConfig
 from train.ema import EmaConfig

@@ -6,10 +6,10 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from shards.batch import LoaderState, loader
 from shards.errors import ConfigError
-from shards.mixture import open_mixture
-from shards.reader import open_dataset
+from shards.reading.batch import LoaderState, loader
+from shards.reading.mixture import open_mixture
+from shards.reading.reader import open_dataset
 from shards.schema import strings
 from train.config import DataConfig
 

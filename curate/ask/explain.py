@@ -15,9 +15,9 @@ from curate.ask.finished import FinishedRun, finished_run
 from curate.ask.shelf import shelf_of
 from curate.decision.rules import Rule
 from curate.decision.thresholds import thresholds
-from shards.index import read_index
+from shards.format.index import read_index
 from shards.schema import SEGMENT_CLIP, STATUS_OK
-from shards.store import open_store
+from shards.storage.store import open_store
 
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 

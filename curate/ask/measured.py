@@ -11,10 +11,10 @@ from curate.parts import finished_parts
 from curate.pipeline import Pipeline
 from curate.report.data import load_run, seconds, texts
 from curate.rundir import RunDir, read_json
-from shards.index import read_index
-from shards.manifest import Manifest
+from shards.format.index import read_index
 from shards.schema import STATUS_KEPT, STATUS_OK, strings
-from shards.store import open_store
+from shards.storage.store import open_store
+from shards.versions.manifest import Manifest
 
 
 @dataclass(frozen=True)

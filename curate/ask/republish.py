@@ -15,7 +15,7 @@ from curate.report.write import write_report
 from curate.run import make_plan_id
 from curate.rundir import write_json, write_table, write_text
 from shards.errors import ConfigError, ContractError
-from shards.manifest import Manifest
+from shards.versions.manifest import Manifest
 
 _MAX_NAMED = 3
 

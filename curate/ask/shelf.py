@@ -9,7 +9,7 @@ import pyarrow.compute
 
 from curate.ask.finished import FinishedRun
 from curate.reuse import find_reuse
-from shards.commit import Commit
+from shards.format.commit import Commit
 from shards.schema import STATUS_OK, strings
 
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take

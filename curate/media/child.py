@@ -14,9 +14,9 @@ from typing import Any, Self
 from pydantic import Field
 
 from curate.media.opening import DEMUXERS, MAX_PIXELS
-from shards.child import Child
 from shards.config import Config
 from shards.errors import MediaError, StoreError
+from shards.isolation.child import Child
 
 # After these the child's own state is in doubt, so the next call gets another one.
 _FAULTS = ("out_of_memory", "unexpected_error")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from curate.media.opening import OpenRules, error_code, set_open_rules
-from shards.serving import serve_as_child
+from shards.isolation.serving import serve_as_child
 
 OPS = {
     "probe": "curate.media.probe:probe_op",

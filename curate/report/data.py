@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from curate.rundir import RunDir
-from shards.manifest import Manifest, read_manifest, versions
 from shards.schema import CLIP, DECISION, SEGMENT_CLIP, STATUS_KEPT
-from shards.store import open_store
+from shards.storage.store import open_store
+from shards.versions.manifest import Manifest, read_manifest, versions
 
 
 @dataclass(frozen=True)

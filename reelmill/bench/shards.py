@@ -19,15 +19,15 @@ from typing import Any
 
 from curate.media.opening import ffmpeg_path
 from reelmill.bench import Measurement
-from shards.commit import commit_shard
 from shards.facts import machine_facts, package_versions
-from shards.index import ROW
-from shards.plan import PlanConfig, sample_generator
-from shards.publish import publish
-from shards.reader import ShardDataset, open_dataset
-from shards.reading import ReadingConfig
-from shards.splits import SplitConfig
-from shards.view import ViewConfig
+from shards.format.commit import commit_shard
+from shards.format.index import ROW
+from shards.plans.plan import PlanConfig, sample_generator
+from shards.plans.view import ViewConfig
+from shards.reading.config import ReadingConfig
+from shards.reading.reader import ShardDataset, open_dataset
+from shards.versions.publish import publish
+from shards.versions.splits import SplitConfig
 
 LIMITS = {"read_vs_webdataset": 0.6, "video_vs_bare_decode": 1.05}
 SIZE_PX, RATE, DURATION_S = 256, 24, 3
@@ -89,7 +89,7 @@ def make_dataset(folder: Path, num_samples: int) -> ShardDataset:
 
 
 def _row(key: str, mp4: bytes) -> dict[str, Any]:
-    from shards.decode import presented_pts
+    from shards.reading.decode import presented_pts
 
     pts = presented_pts(mp4)
     base = Fraction(pts[1] - pts[0]) * RATE  # pts per second
@@ -103,14 +103,14 @@ def _row(key: str, mp4: bytes) -> dict[str, Any]:
 
 
 def _read_by_webdataset(dataset: ShardDataset) -> list[dict[str, Any]]:
-    from shards.streaming import secured_webdataset
+    from shards.reading.streaming import secured_webdataset
 
     paths = [str(Path(dataset.store.uri) / commit.shard.path) for commit in dataset.manifest.shards]
     return list(secured_webdataset().WebDataset(paths, shardshuffle=False))
 
 
 def _load(dataset: ShardDataset, steps: int) -> None:
-    from shards.batch import loader
+    from shards.reading.batch import loader
 
     batches = loader(dataset, dataset.plan(PlanConfig(global_batch=8), VIEW), VIEW, reading=ReadingConfig())
     for _ in range(steps):
@@ -120,7 +120,7 @@ def _load(dataset: ShardDataset, steps: int) -> None:
 def _bare_decode(dataset: ShardDataset, sample_id: int, epoch: int) -> None:
     import av
 
-    from shards.decode import wanted_pts
+    from shards.reading.decode import wanted_pts
 
     wanted_T = wanted_pts(dataset.row(sample_id), VIEW, sample_generator(0, epoch, sample_id))
     with av.open(io.BytesIO(dataset.read_member(sample_id, "mp4")), "r", format="mp4") as container:

@@ -8,7 +8,7 @@ import typer
 from reelmill.commands.options import DatasetArgument
 
 if TYPE_CHECKING:
-    from shards.cli_views import Listing
+    from shards.versions.cli_views import Listing
 
 app = typer.Typer(help="Look at, prove and publish datasets.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -18,7 +18,7 @@ VersionOption = Annotated[int | None, typer.Option("--version", help="Version of
 @app.command(epilog="Example: reelmill shards ls run")
 def ls(directory: DatasetArgument) -> None:
     """List the versions of a dataset."""
-    from shards import cli_views
+    from shards.versions import cli_views
 
     _print(cli_views.ls(dataset_folder(directory)))
 
@@ -30,7 +30,7 @@ def show(
     version: VersionOption = None,
 ) -> None:
     """Print the facts of a version, or all that is known of one sample."""
-    from shards import cli_views
+    from shards.versions import cli_views
 
     _print(cli_views.show(dataset_folder(directory), version, key))
 
@@ -43,7 +43,7 @@ def verify(
     frames: Annotated[bool, typer.Option("--frames", help="Decode every clip: count and pts of its frames.")] = False,
 ) -> None:
     """Prove that a dataset is what was published. Exit code 1 if it is not."""
-    from shards import cli_views
+    from shards.versions import cli_views
 
     _print(cli_views.verification(dataset_folder(directory), version, not quick, frames))
 
@@ -60,7 +60,7 @@ def plan(
     ] = None,
 ) -> None:
     """Tell what an epoch would be: buckets, batches, tokens, mixing, cache need, decode cost. Nothing is decoded."""
-    from shards.plan_view import plan_listings
+    from shards.reading.plan_view import plan_listings
 
     for listing in plan_listings(None if directory is None else dataset_folder(directory), version, set_ or []):
         _print(listing)
@@ -75,7 +75,7 @@ def publish(
     ] = False,
 ) -> None:
     """Make committed shards the next version; the same commits are the same version."""
-    from shards import cli_views, version_views
+    from shards.versions import cli_views, version_views
 
     if append:
         _print(version_views.appended(dataset_folder(directory), plan))
@@ -91,7 +91,7 @@ def diff(
     keys: Annotated[bool, typer.Option("--keys", help="Print every key, not the first few.")] = False,
 ) -> None:
     """Compare two versions: samples by key and checksum, splits, columns, sizes."""
-    from shards import version_views
+    from shards.versions import version_views
 
     _print(version_views.difference(dataset_folder(directory), before, after, keys))
 
@@ -110,7 +110,7 @@ def withdraw(
     lift: Annotated[bool, typer.Option("--lift", help="Take the tombstones of these names away again.")] = False,
 ) -> None:
     """Publish a version without some samples; no later version brings them back unless lifted."""
-    from shards import version_views
+    from shards.versions import version_views
 
     folder, key_list = dataset_folder(directory), version_views.key_list(keys)
     if lift:
@@ -127,7 +127,7 @@ def compact(
     ] = None,
 ) -> None:
     """Publish the same samples from shards that hold nothing else; removes no file."""
-    from shards import version_views
+    from shards.versions import version_views
 
     _print(version_views.compaction(dataset_folder(directory), scratch))
 
@@ -142,7 +142,7 @@ def gc(
     delete: Annotated[bool, typer.Option("--delete/--dry-run", help="Remove, or only say what would go.")] = False,
 ) -> None:
     """Remove shards, indexes and records that no version names; never a foreign file."""
-    from shards import version_views
+    from shards.versions import version_views
 
     _print(version_views.collection(dataset_folder(directory), grace, keep_versions, delete))
 
@@ -150,7 +150,7 @@ def gc(
 @app.command(epilog="Example: reelmill shards schema > docs/manifest.schema.json")
 def schema() -> None:
     """Print the JSON Schema of a manifest."""
-    from shards.manifest import manifest_schema
+    from shards.versions.manifest import manifest_schema
 
     typer.echo(manifest_schema(), nl=False)
 
@@ -165,7 +165,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a version as a dataset of its own, tars by split: what Hugging Face's load_dataset opens."""
-    from shards import version_views
+    from shards.versions import version_views
 
     _print(version_views.exported(dataset_folder(directory), out, version, scratch))
 
@@ -182,7 +182,7 @@ def push(
     ] = None,
 ) -> None:
     """Export a version and push it to the Hugging Face Hub; manifest and card come last."""
-    from shards import version_views
+    from shards.versions import version_views
 
     _print(version_views.pushed(dataset_folder(directory), repo, version, create, public, scratch))
 

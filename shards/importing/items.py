@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shards.errors import ConfigError
-from shards.tar import KEY
+from shards.format.tar import KEY
 
 CAPTION_NAMES = ("caption", "text", "prompt", "title", "description")
 VIDEO_SUFFIXES = ("mp4", "m4v", "mov")  # one family of containers, which the contract's .mp4 may hold

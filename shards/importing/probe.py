@@ -13,10 +13,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from shards.child import Child
 from shards.errors import MediaError
 from shards.importing.items import Media
-from shards.reading import ChildLimits
+from shards.isolation.child import Child
+from shards.reading.config import ChildLimits
 
 UNDECODABLE = "undecodable"
 _MAX_FRAMES = 100_000

@@ -2,7 +2,7 @@
 
 import sys
 
-from shards.serving import serve_as_child
+from shards.isolation.serving import serve_as_child
 
 OPS = {"probe": "shards.importing.probe:probe_op"}
 

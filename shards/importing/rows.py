@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from shards.format.index import ROW
 from shards.ids import digest
 from shards.importing.items import Item
-from shards.index import ROW
 from shards.schema import SAMPLE, column
 
 FRAME_BUCKETS = (1, 8, 16, 32, 64, 128, 256, 512)

@@ -12,21 +12,21 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from shards.append import append
-from shards.commit import Commit, commit_shard, commit_tar
 from shards.config import Config
 from shards.errors import ConfigError, MediaError
+from shards.format.commit import Commit, commit_shard, commit_tar
 from shards.ids import digest
 from shards.importing.items import Failure, Found, Item, keys_of
 from shards.importing.lists import read_csv, read_hf
 from shards.importing.probe import Prober
 from shards.importing.rows import Probed, rows_table, score_columns
 from shards.importing.tars import read_tars
-from shards.manifest import Manifest, versions
-from shards.reading import ChildLimits
+from shards.reading.config import ChildLimits
 from shards.schema import ADOPTED
-from shards.splits import SplitConfig
-from shards.store import Store, open_store
+from shards.storage.store import Store, open_store
+from shards.versions.append import append
+from shards.versions.manifest import Manifest, versions
+from shards.versions.splits import SplitConfig
 
 Kind = Literal["webdataset", "csv", "video2dataset", "hf"]
 IMPORTED = "import"

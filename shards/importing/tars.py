@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from shards.errors import ConfigError, ContractError
+from shards.format.tar import parse_tar
 from shards.importing.items import VIDEO_SUFFIXES, Failure, Found, Item, Media, caption_in
-from shards.tar import parse_tar
 
 _MAX_TEXT_BYTES = 16 << 20
 

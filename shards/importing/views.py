@@ -4,8 +4,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from shards.cli_views import Listing
 from shards.importing.run import ImportConfig, Imported, import_dataset
+from shards.versions.cli_views import Listing
 
 _EXAMPLES = 3
 

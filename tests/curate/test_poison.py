@@ -8,7 +8,7 @@ import pytest
 
 import curate.media.child
 from curate.run import Curated
-from shards.child import Child
+from shards.isolation.child import Child
 from tests.curate.tiny_runs import curated, draw
 
 FAULTS = ["crash_probe", "crash_scan", "eat_probe", "hang_probe", "hang_scan", "eat_scan"]

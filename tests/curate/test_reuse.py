@@ -10,9 +10,9 @@ import pytest
 import curate.pack
 from curate.run import Curated
 from shards.errors import ClipError
-from shards.reader import open_dataset
+from shards.reading.reader import open_dataset
 from shards.schema import strings
-from shards.verify import verify
+from shards.versions.verify import verify
 from tests.curate.tiny_runs import Calls, curated, draw
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shards.commit import Commit, commit_shard
-from shards.index import ROW
-from shards.manifest import Manifest
-from shards.publish import publish
+from shards.format.commit import Commit, commit_shard
+from shards.format.index import ROW
 from shards.schema import column
-from shards.splits import SplitConfig
+from shards.versions.manifest import Manifest
+from shards.versions.publish import publish
+from shards.versions.splits import SplitConfig
 
 PLAN_ID = "ab" * 32
 MOTION = column("motion", pa.float32(), "levels/s", "0 is a still.")

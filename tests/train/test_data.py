@@ -7,11 +7,11 @@ import av
 import pyarrow as pa
 import pytest
 
-from shards.commit import commit_shard
 from shards.errors import ConfigError
-from shards.index import ROW
-from shards.publish import publish
-from shards.splits import SplitConfig
+from shards.format.commit import commit_shard
+from shards.format.index import ROW
+from shards.versions.publish import publish
+from shards.versions.splits import SplitConfig
 from tests.train.moving_square import COLOURS, STEPS, draw
 from train.config import DataConfig
 from train.data import ShardSource

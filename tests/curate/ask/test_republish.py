@@ -14,11 +14,11 @@ from curate.decision.ledger import balance
 from curate.media.child import MediaChild
 from curate.run import Curated
 from reelmill.cli import run as command
-from shards.child import Child
 from shards.errors import ConfigError
-from shards.reader import open_dataset
+from shards.isolation.child import Child
+from shards.reading.reader import open_dataset
 from shards.schema import strings
-from shards.verify import verify
+from shards.versions.verify import verify
 from tests.curate.tiny_runs import curated, draw
 
 

@@ -16,9 +16,9 @@ from curate.scores.motion import Motion
 from reelmill.cli import run as command
 from reelmill.progress import LineProgress
 from shards.errors import ClipTooShort, ConfigError, MediaError
-from shards.reader import open_dataset
+from shards.reading.reader import open_dataset
 from shards.schema import strings
-from shards.verify import verify
+from shards.versions.verify import verify
 from tests.curate.tables import clip, clips_of, video, videos_of
 from tests.curate.tiny_runs import Calls, curated, draw
 

@@ -111,7 +111,7 @@ def test_too_much_cpu_time_is_a_code(child, video):
 
 
 def test_the_kernel_ends_what_uses_more_cpu_time_than_it_may():
-    code = "from shards.sandbox import limit_cpu; limit_cpu(0.1)\nwhile True: pass"
+    code = "from shards.isolation.sandbox import limit_cpu; limit_cpu(0.1)\nwhile True: pass"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == -signal.SIGXCPU
 
 

@@ -18,11 +18,11 @@ from curate.report.funnel import funnel
 from curate.report.page import data_uri
 from curate.report.text import clock, duration, number, share, size, visible
 from curate.report.write import write_report
-from shards.commit import Commit, StoredFile
 from shards.errors import ConfigError
-from shards.manifest import Manifest, PlanIndexFile, SplitStats, Stats
+from shards.format.commit import Commit, StoredFile
 from shards.schema import column
-from shards.splits import SplitConfig
+from shards.versions.manifest import Manifest, PlanIndexFile, SplitStats, Stats
+from shards.versions.splits import SplitConfig
 from tests.curate import run_dirs
 
 

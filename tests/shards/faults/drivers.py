@@ -18,12 +18,12 @@ from typing import Any
 import pyarrow as pa
 
 from shards import faults
-from shards.commit import Commit, commit_shard
-from shards.index import ROW
-from shards.manifest import Manifest
-from shards.publish import publish
-from shards.splits import SplitConfig
-from shards.store import Store
+from shards.format.commit import Commit, commit_shard
+from shards.format.index import ROW
+from shards.storage.store import Store
+from shards.versions.manifest import Manifest
+from shards.versions.publish import publish
+from shards.versions.splits import SplitConfig
 
 PLAN_ID = "cd" * 32
 SHARDS = (("a", "b"), ("c",))  # keys of the samples of each shard

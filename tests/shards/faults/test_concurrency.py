@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from shards.manifest import read_manifest, versions
-from shards.store import LocalFolder
-from shards.verify import verify
+from shards.storage.store import LocalFolder
+from shards.versions.manifest import read_manifest, versions
+from shards.versions.verify import verify
 from tests.shards.faults.drivers import Server, data_files, kill, resume
 
 STOPPED = {"stopped": True}

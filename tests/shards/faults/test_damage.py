@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shards.errors import ContractError, ReelmillError
-from shards.reader import open_dataset
-from shards.tar import BLOCK, parse_tar
-from shards.verify import verify
+from shards.format.tar import BLOCK, parse_tar
+from shards.reading.reader import open_dataset
+from shards.versions.verify import verify
 from tests.shards.faults.drivers import write_dataset
 
 KEYS = {0: ("a", "b", "c"), 1: ("d",)}

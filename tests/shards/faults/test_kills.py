@@ -9,7 +9,7 @@ import pytest
 
 from shards.errors import ConfigError
 from shards.faults import POINTS, VARIABLE, arm
-from shards.verify import verify
+from shards.versions.verify import verify
 from tests.shards.faults.drivers import Server, data_files
 
 KILLED = {"signal": signal.SIGKILL}

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from shards.compact import compact
 from shards.errors import ConfigError
-from shards.export import export
 from shards.importing.run import ImportConfig, Imported, import_dataset
-from shards.reader import ShardDataset, open_dataset
+from shards.reading.reader import ShardDataset, open_dataset
 from shards.schema import strings
-from shards.splits import SplitConfig
-from shards.verify import verify
-from shards.withdraw import withdraw
+from shards.versions.compact import compact
+from shards.versions.export import export
+from shards.versions.splits import SplitConfig
+from shards.versions.verify import verify
+from shards.versions.withdraw import withdraw
 from tests.shards.importing.conftest import MakeTar, sample
 
 ALL_TRAIN = SplitConfig(val=0.0)

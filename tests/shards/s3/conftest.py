@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from shards.objects import Store
-from shards.store import open_store
+from shards.storage.objects import Store
+from shards.storage.store import open_store
 from tests.shards.faults.drivers import SHARDS, Server, data_files, write_dataset
 from tests.shards.s3.proxy import Fault, Proxy
 

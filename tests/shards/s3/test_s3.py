@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from shards.errors import ConfigError, ContractError, StoreError
-from shards.manifest import versions
-from shards.objects import Store
-from shards.reader import open_dataset
-from shards.store import ObjectMissing, create_or_same, open_store
-from shards.verify import verify
+from shards.reading.reader import open_dataset
+from shards.storage.objects import Store
+from shards.storage.store import ObjectMissing, create_or_same, open_store
+from shards.versions.manifest import versions
+from shards.versions.verify import verify
 from tests.shards.faults.drivers import SHARDS, Server, write_dataset
 from tests.shards.s3.conftest import Bucket
 from tests.shards.s3.proxy import Fault, Kind

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from shards.collect import collect
-from shards.compact import compact
 from shards.errors import StoreError
-from shards.export import export
-from shards.manifest import versions
-from shards.reader import open_dataset
+from shards.reading.reader import open_dataset
 from shards.schema import strings
-from shards.verify import verify
-from shards.withdraw import withdraw
+from shards.versions.collect import collect
+from shards.versions.compact import compact
+from shards.versions.export import export
+from shards.versions.manifest import versions
+from shards.versions.verify import verify
+from shards.versions.withdraw import withdraw
 from tests.shards.faults.drivers import SHARDS, write_dataset
 from tests.shards.s3.conftest import Bucket
 from tests.shards.s3.proxy import Fault

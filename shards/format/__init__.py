@@ -1,0 +1,1 @@
+"""One shard: its tar, its arrays, its index, its completion record."""

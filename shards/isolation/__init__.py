@@ -1,0 +1,1 @@
+"""A child process that touches strangers' bytes: limits, messages, replacement."""

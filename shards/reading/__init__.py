@@ -1,0 +1,1 @@
+"""From a published version to batches: bytes, checksums, decoding, the loader."""

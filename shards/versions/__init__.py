@@ -1,0 +1,1 @@
+"""Versions of a dataset: publishing, comparing, withdrawing, compacting, exporting, verifying."""
