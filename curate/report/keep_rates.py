@@ -20,7 +20,7 @@ class RateChart:
 
     Attributes:
         rule, comparison: what is compared with the number.
-        points: SVG path of the kept share, x and y in percent.
+        points: of the kept share, x and y in percent of the plot, y downwards.
         x: where the rule's own number stands, percent.
         ticks: values at the left end, the middle and the right end.
         now, share_now: the rule's own number, and the kept share of hours there.
@@ -29,7 +29,7 @@ class RateChart:
 
     rule: str
     comparison: str
-    points: str
+    points: Sequence[tuple[float, float]]
     x: float
     ticks: tuple[float, float, float]
     is_log: bool
@@ -55,7 +55,7 @@ def _chart(curve: Curve) -> RateChart:
     is_log = bool(value_P[0] > 0 and value_P[-1] > LOG_SPREAD * np.median(value_P))
     place_P = np.log(value_P) if is_log else value_P
     x_P = 100 * (place_P - place_P[0]) / max(float(np.ptp(place_P)), 1e-12)
-    points = " ".join(f"L{x:.2f} {100 - 100 * y:.2f}" for x, y in zip(x_P, curve.share_P, strict=True))
+    points = list(zip(x_P.tolist(), (100 - 100 * curve.share_P).tolist(), strict=True))
     middle = float(np.sqrt(value_P[0] * value_P[-1]) if is_log else (value_P[0] + value_P[-1]) / 2)
     return RateChart(
         rule=item.rule,

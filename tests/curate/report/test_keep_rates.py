@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 from curate.decision.rules import compile_rules
@@ -17,3 +18,5 @@ def test_each_comparison_has_a_chart_whose_share_now_is_that_of_the_run(tmp_path
     assert {round(chart.share_now, 9) for chart in charts} == {round(status.count("kept") / len(status), 9)}
     html = write_report(root).read_text(encoding="utf-8")
     assert html.count('aria-label="Kept share over') == len(charts)
+    paths = re.findall(r'<path class="kept" d="([^"]*)"', html)
+    assert [path.count("L") for path in paths] == [len(chart.points) + 1 for chart in charts]  # none is shortened

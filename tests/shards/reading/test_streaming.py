@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.shards.storage.remote import Remote
 
 from shards.plans.plan import sample_generator
 from shards.plans.view import ViewConfig
@@ -16,6 +15,7 @@ from shards.reading.decode import decode_clip
 from shards.reading.reader import ShardDataset, open_dataset
 from shards.schema import strings
 from shards.versions.manifest import Manifest
+from tests.shards.storage.remote import Remote
 
 pytest.importorskip("webdataset")
 VIEW = ViewConfig(num_frames=4, fps=4, height=12, width=16)

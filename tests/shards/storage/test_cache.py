@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.shards.storage.remote import Remote
 
 from shards.errors import ConfigError, ContractError
 from shards.plans.plan import PlanConfig
@@ -19,6 +18,7 @@ from shards.reading.reader import ShardDataset, open_dataset
 from shards.storage.cache import CachedStore
 from shards.storage.store import LocalFolder
 from shards.versions.manifest import Manifest
+from tests.shards.storage.remote import Remote
 
 VIEW = ViewConfig(num_frames=4, fps=4, height=12, width=16)
 PLAN = PlanConfig(global_batch=4, shuffle="none")
