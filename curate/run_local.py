@@ -2,9 +2,12 @@
 
 import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.util import Finalize
 from typing import Any
 
@@ -53,7 +56,9 @@ class LocalExecutor:
                 for item in items:  # an item is made when a place is free, not before
                     if len(waiting) == ITEMS_PER_WORKER * self.num_workers:
                         yield from _finished(waiting)
-                    waiting[pool.submit(_call, method, item)] = item
+                    with _ctrl_c_later():
+                        future = pool.submit(_call, method, item)
+                    waiting[future] = item
                 while waiting:
                     yield from _finished(waiting)
             except BrokenProcessPool as error:
@@ -69,8 +74,22 @@ def _finished(waiting: dict[Future[Mapping[str, Any]], Any]) -> Iterator[tuple[A
         yield waiting.pop(future), future.result()
 
 
+@contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Hold Ctrl-C back, here and in processes that are started meanwhile, until they can leave without a traceback."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 def _open_worker(job: Job) -> None:
     global _worker
+    if signal.SIGINT in signal.sigpending():
+        os._exit(0)
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))  # the driver says that it was interrupted, and says it once
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _worker = Worker(job)
     Finalize(_worker, _worker.close, exitpriority=10)  # atexit does not run in pool processes
 

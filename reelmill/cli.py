@@ -56,10 +56,11 @@ def run(arguments: list[str]) -> int:
         error.show()  # pyright: ignore[reportAttributeAccessIssue]
         return EXIT_USAGE
     except (typer.Abort, KeyboardInterrupt):
-        print("interrupted; what is finished is kept; run the same command again to go on", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        code = EXIT_INTERRUPTED
     except typer.Exit as end:
-        return end.exit_code
+        code = end.exit_code
+    if code == EXIT_INTERRUPTED:  # typer makes Ctrl-C this code by itself
+        print("interrupted; what is finished is kept; run the same command again to go on", file=sys.stderr)
     return code if isinstance(code, int) else EXIT_DONE
 
 

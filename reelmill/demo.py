@@ -65,7 +65,7 @@ class GatesConfig(Config):
 
 
 class DemoConfig(Config):
-    """Sizes of the demo. The defaults take about a quarter of an hour on two cores."""
+    """Sizes of the demo. The defaults take about twelve minutes on two cores."""
 
     seed: int = Field(default=0, ge=0, description="Of the toy world, the captioner and the model.")
     raw_videos: int = Field(default=64, ge=2, description="Toy-world raw videos.")
