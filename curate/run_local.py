@@ -2,16 +2,14 @@
 
 import multiprocessing
 import os
-import signal
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing.util import Finalize
 from typing import Any
 
 from curate.config import RunConfig
+from curate.interrupt import CtrlC, leave_on_ctrl_c
 from curate.modelling import Models
 from curate.pack import ShardTask
 from curate.rundir import Part
@@ -28,6 +26,7 @@ class LocalExecutor:
 
     def __init__(self, config: RunConfig) -> None:
         self.num_workers = config.workers or len(os.sched_getaffinity(0))
+        self._ctrl_c = CtrlC()
 
     def parts(self, job: Job, parts: Sequence[Part]) -> Iterator[Mapping[str, Any]]:
         """Scan every part in a worker; run its models here as soon as it is there."""
@@ -41,12 +40,14 @@ class LocalExecutor:
             yield result
 
     def close(self) -> None:
-        """Nothing outlives a step."""
+        """No worker outlives a step."""
+        self._ctrl_c.close()
 
     def _each(self, job: Job, method: str, items: Sequence[Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
         if self.num_workers == 1 or len(items) <= 1:
             with Worker(job) as worker:
                 for item in items:
+                    self._ctrl_c.check()
                     yield item, getattr(worker, method)(item)
             return
         context = multiprocessing.get_context("spawn")
@@ -56,11 +57,11 @@ class LocalExecutor:
                 for item in items:  # an item is made when a place is free, not before
                     if len(waiting) == ITEMS_PER_WORKER * self.num_workers:
                         yield from _finished(waiting)
-                    with _ctrl_c_later():
-                        future = pool.submit(_call, method, item)
-                    waiting[future] = item
+                    with self._ctrl_c.held():
+                        waiting[pool.submit(_call, method, item)] = item
                 while waiting:
                     yield from _finished(waiting)
+                    self._ctrl_c.check()
             except BrokenProcessPool as error:
                 raise StoreError("a worker process died; its parts are not done; run the same command again") from error
             except BaseException:
@@ -74,22 +75,9 @@ def _finished(waiting: dict[Future[Mapping[str, Any]], Any]) -> Iterator[tuple[A
         yield waiting.pop(future), future.result()
 
 
-@contextmanager
-def _ctrl_c_later() -> Iterator[None]:
-    """Hold Ctrl-C back, here and in processes that are started meanwhile, until they can leave without a traceback."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
 def _open_worker(job: Job) -> None:
     global _worker
-    if signal.SIGINT in signal.sigpending():
-        os._exit(0)
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))  # the driver says that it was interrupted, and says it once
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    leave_on_ctrl_c()
     _worker = Worker(job)
     Finalize(_worker, _worker.close, exitpriority=10)  # atexit does not run in pool processes
 

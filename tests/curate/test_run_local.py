@@ -6,12 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.curate.tiny_runs import draw
 
 
-@pytest.mark.slow  # under load one run in 13 lost the signal at the pool's start and went on: not explained yet
 def test_ctrl_c_ends_a_run_with_one_sentence_and_the_same_command_goes_on(tmp_path: Path):
     draw(tmp_path / "in", [f"video {number}" for number in range(12)])
     command = [sys.executable, "-m", "reelmill", "curate", "run", "curate/scan_only", str(tmp_path / "in")]
