@@ -1,6 +1,7 @@
 """Progress for people: bars with rates and remaining time on a terminal, plain lines elsewhere."""
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -95,8 +96,11 @@ def stepping(name: str, num_steps: int) -> Iterator[Callable[[int, float], None]
 
 @contextmanager
 def training_progress() -> Iterator["Callable[[StepReport], None] | None"]:
-    """What a training run calls with its reports: on a terminal a bar in place of the trainer's lines, else nothing."""
-    if not sys.stderr.isatty():
+    """What a training run calls with its reports: on a terminal a bar in place of the trainer's lines, else nothing.
+
+    Of torchrun's ranks the first one draws.
+    """
+    if not sys.stderr.isatty() or os.environ.get("RANK", "0") != "0":
         yield None
         return
     from rich.console import Console
@@ -119,5 +123,6 @@ def training_progress() -> Iterator["Callable[[StepReport], None] | None"]:
                 )
 
             yield show
+            bars.update(task, completed=1.0)  # a report says what was spent before its step
     finally:
         lines.setLevel(level)

@@ -18,6 +18,7 @@ class Muon(torch.optim.Optimizer):
 
     The step is scaled to the length that AdamW's has (RMS 0.2 per entry; Liu et al. 2025, "Muon is scalable for LLM
     training", equation 4), so one learning rate serves both. Sharded parameters give the same step as whole ones.
+    torch.optim.Muon takes matrices alone, no kernels, and computes in bfloat16, which is slow on many CPUs.
     """
 
     def __init__(self, matrices: Iterable[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
