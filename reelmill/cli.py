@@ -15,6 +15,7 @@ UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 EXTRA_OF = {
     **dict.fromkeys(("torch", "tensorboard", "tokenizers", "safetensors"), "train"),
     **dict.fromkeys(("torchvision", "transformers", "open_clip"), "models"),
+    "webdataset": "dev",
 }
 
 EXIT_DONE, EXIT_PROBLEM, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130

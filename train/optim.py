@@ -17,8 +17,7 @@ class OptimConfig(Config):
 
     hidden: Literal["adamw", "muon"] = Field(
         default="adamw",
-        description="Rule of hidden matrices and kernels; all else is AdamW's. muon: a quarter more time per step, "
-        "about half the steps.",
+        description="Rule of hidden matrices and kernels; all else is AdamW's. muon: fewer steps, each one dearer.",
     )
     momentum: float = Field(default=0.95, ge=0, lt=1, description="Decay of Muon's momentum.")
     learning_rate: float = Field(default=2e-3, gt=0, description="Peak learning rate.")

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,11 +87,16 @@ def whole_file(path: Path) -> Media:
 
 
 def keys_of(names: list[str]) -> list[str]:
-    """Keys for names: the name without folder and suffix if it is a key and the only one, else a hash of the name."""
+    """Keys for names: the name without folder and suffix if it is a key and the only one, else a hash of the name.
+
+    Raises:
+        ConfigError: a name is there twice.
+    """
+    double = next((name for name, number in Counter(names).items() if number > 1), None)
+    if double is not None:
+        raise ConfigError(f"clip {double} is named more than once; a clip has one line; remove the others")
     stems = [re.sub(r"\..*", "", name.rpartition("/")[2]) for name in names]
-    counts: dict[str, int] = {}
-    for stem in stems:
-        counts[stem] = counts.get(stem, 0) + 1
+    counts = Counter(stems)
     return [
         stem if KEY.fullmatch(stem) and counts[stem] == 1 else hashlib.sha256(name.encode()).hexdigest()[:16]
         for stem, name in zip(stems, names, strict=True)

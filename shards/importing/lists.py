@@ -71,14 +71,14 @@ def _found(
         name = str(row[column])
         try:
             media = whole_file(file.parent / name)
+            shown = str((file.parent / name).relative_to(root)) if root else name
         except (ConfigError, OSError, ValueError) as error:
             found.failures.append(Failure(f"{file.name}:{number} {name}", "missing_file", str(error)))
             continue
-        shown = str((file.parent / name).relative_to(root)) if root else name
         values = {key: _number(value) for key, value in row.items() if key != column}
         origin = row.get(source_name) if source_name else None
         found.items.append(
-            Item(shown, media, caption_in(values, caption_name), values, str(origin) if origin else None)
+            Item(shown, media, caption_in(row, caption_name), values, None if origin in (None, "") else str(origin))
         )
     return found
 
@@ -96,16 +96,20 @@ def _metadata_rows(path: Path) -> Iterator[dict[str, Any]]:
     if path.suffix == ".csv":
         yield from _csv_rows(path)
     elif path.suffix == ".parquet":
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        yield from pq.read_table(path).to_pylist()
+        try:
+            yield from pq.read_table(path).to_pylist()
+        except pa.ArrowException as error:
+            raise ConfigError(f"{path} is no readable Parquet; {error}; write it again") from error
     else:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_bytes().split(b"\n"):
             if line.strip():
                 yield _object(path, line)
 
 
-def _object(path: Path, line: str) -> dict[str, Any]:
+def _object(path: Path, line: bytes) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except ValueError as error:
@@ -119,8 +123,10 @@ def _object(path: Path, line: str) -> dict[str, Any]:
 
 def _number(value: Any) -> Any:
     """A number that stands as text in a CSV; None for an empty cell."""
-    if not isinstance(value, str) or not value.strip():
-        return value or None
+    if not isinstance(value, str):
+        return value
+    if not value.strip():
+        return None
     for kind in (int, float):
         try:
             return kind(value)

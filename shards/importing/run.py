@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
+from threading import Event
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -84,7 +85,7 @@ def import_dataset(
         num_workers: children that decode at the same time.
 
     Raises:
-        ConfigError: the source is not what `kind` says, or no clip can be taken.
+        ConfigError: the source is not what `kind` says, it names a clip twice, or no clip can be taken.
         StoreError: storage failed.
     """
     store = open_store(out)
@@ -129,16 +130,20 @@ def _probed(
 ) -> tuple[list[Probed], list[Failure]]:
     """Facts of every clip, in order; each thread has a child of its own."""
     stripes = [list(zip(items, keys, strict=True))[number::num_workers] for number in range(num_workers)]
+    stop = Event()
     with ThreadPoolExecutor(num_workers) as pool:
-        results = list(pool.map(lambda stripe: _probe_some(stripe, limits), stripes))
+        try:
+            results = list(pool.map(lambda stripe: _probe_some(stripe, limits, stop), stripes))
+        finally:
+            stop.set()  # leaving the pool waits for its threads, after Ctrl-C too
     ordered = [results[number % num_workers][number // num_workers] for number in range(len(items))]
     return [one for one in ordered if isinstance(one, Probed)], [one for one in ordered if isinstance(one, Failure)]
 
 
-def _probe_some(items: Sequence[tuple[Item, str]], limits: ChildLimits) -> list[Probed | Failure]:
+def _probe_some(items: Sequence[tuple[Item, str]], limits: ChildLimits, stop: Event) -> list[Probed | Failure]:
     prober = Prober(limits)
     try:
-        return [_probe(prober, item, key) for item, key in items]
+        return [_probe(prober, item, key) for item, key in items if not stop.is_set()]
     finally:
         prober.close()
 

@@ -55,8 +55,9 @@ def _read_tar(tar: Path, name: str, found: Found, caption_name: str | None, sour
         caption = text if caption_name is None and text else caption_in(values, caption_name)
         if (caption or "") != (text or ""):
             reason = reason or f"the caption of {key} is in its .json, not in its .txt"
-        origin = str(values.get(source_name) or "") if source_name else ""
-        found.items.append(Item(where, video, caption, values, origin or None, tar))
+        origin = values.get(source_name) if source_name else None
+        source = None if origin in (None, "") else str(origin)
+        found.items.append(Item(where, video, caption, values, source, tar))
     found.unfit[tar] = reason
 
 

@@ -109,7 +109,8 @@ def collect(
     old = [item for item in loose if written.get(item.path, before_s) < before_s and item.path not in young_shards]
     if delete:
         old = [item for kind in KINDS for item in _remove(store, [i for i in old if i.kind == kind], kept, before_s)]
-    return Collection(old, [item for item in loose if item not in old], _still_withdrawn(store, kept))
+    gone = set(old)
+    return Collection(old, [item for item in loose if item not in gone], _still_withdrawn(store, kept))
 
 
 def parse_duration_s(text: str) -> float:

@@ -1,5 +1,6 @@
 """Tombstones: what was withdrawn from a dataset, carried from version to version until it is lifted."""
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -9,13 +10,15 @@ from pydantic import Field
 
 from shards.format.commit import Record
 
+DATE = re.compile(r"^\d{4}-\d{2}-\d{2}$")
+
 
 class Withdrawal(Record):
     """One decision to withdraw samples: none of them is in this version or any that follows."""
 
     reason: str = Field(min_length=1, description="Why, for people.")
     by: str | None = Field(default=None, description="Who decided, if stated.")
-    date: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}-\d{2}$", description="When, if stated: YYYY-MM-DD.")
+    date: str | None = Field(default=None, pattern=DATE.pattern, description="When, if stated: YYYY-MM-DD.")
     sources: tuple[str, ...] = Field(default=(), description="video_ids, sorted: all samples of them, later ones too.")
     keys: tuple[str, ...] = Field(default=(), description="Keys of samples, sorted.")
 

@@ -62,8 +62,12 @@ def verify(
     except ContractError as error:
         return [Problem("manifest", manifest_path(version or versions(store)[-1]), str(error))]
     problems = [*_surroundings(store), *_plan_index(store, manifest)]
+    sizes = {} if deep or frames else {item.path: item.size_bytes for item in store.list()}
     for commit in manifest.shards:
-        problems += _shard(store, commit, deep or frames, frames)
+        if deep or frames:
+            problems += _shard(store, commit, frames)
+        else:
+            problems += [found for file in (commit.shard, commit.index) for found in _size(file, sizes.get(file.path))]
     return problems
 
 
@@ -148,10 +152,7 @@ def _same_rows(store: Store, commit: Commit, plan: pa.Table) -> Iterator[Problem
         yield Problem("plan_index", commit.index.path, "rows differ from those of the plan index")
 
 
-def _shard(store: Store, commit: Commit, deep: bool, frames: bool) -> list[Problem]:
-    if not deep:
-        sizes = {item.path: item.size_bytes for folder in ("shards", "index") for item in store.list(folder)}
-        return [problem for file in (commit.shard, commit.index) for problem in _size(file, sizes.get(file.path))]
+def _shard(store: Store, commit: Commit, frames: bool) -> list[Problem]:
     index_data, index_problems = _checked(store, commit.index)
     tar_data, tar_problems = _checked(store, commit.shard)
     problems = [*index_problems, *tar_problems]

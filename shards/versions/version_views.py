@@ -103,7 +103,9 @@ def withdrawal(
     )
     holding = partly_published(store, read_manifest(store))
     if holding:
-        advice = "the bytes are there until `reelmill shards compact`, then `reelmill shards gc --keep-versions 1`"
+        advice = (
+            "the bytes are there until `reelmill shards compact`, then `reelmill shards gc --keep-versions 1 --delete`"
+        )
         listing.rows.append(["shards with unpublished samples", str(len(holding)), advice])
     return listing
 

@@ -16,7 +16,7 @@ from shards.storage.store import Store, open_store
 from shards.versions.append import continued
 from shards.versions.manifest import Manifest
 from shards.versions.publish import Draft, publish_next
-from shards.versions.tombstones import Withdrawal, lifted, withdrawn_ids
+from shards.versions.tombstones import DATE, Withdrawal, lifted, withdrawn_ids
 
 _NAMES = ("key", "video_id", "source_uri", "source_sha256")
 
@@ -43,7 +43,7 @@ def withdraw(
         unseen: also accept names that no shard of the newest version has.
 
     Raises:
-        ConfigError: nothing is published, nothing is named, or a name is unknown.
+        ConfigError: nothing is published, nothing is named, a name is unknown, or the date is none.
         ContractError: no sample would be left.
     """
     store = open_store(dataset)
@@ -52,6 +52,8 @@ def withdraw(
             f"withdrawal names {len(sources)} sources and {len(keys)} keys for the reason {reason!r}; "
             f"a reason and at least one source or key are needed; give them"
         )
+    if date is not None and not DATE.fullmatch(date):
+        raise ConfigError(f"date is {date!r}; YYYY-MM-DD is allowed; write it so, or leave it out")
 
     def draft(newest: Manifest | None) -> Draft:
         newest = _published(store, newest)

@@ -26,7 +26,8 @@ def test_help_imports_nothing_heavy():
     "command",
     [
         *(["curate", name] for name in ("plan", "run", "decide", "report", "what-if", "explain", "forecast", "retry")),
-        *(["shards", name] for name in ("ls", "show", "plan", "verify", "publish")),
+        *(["shards", name] for name in ("ls", "show", "plan", "verify", "publish", "diff", "withdraw", "compact")),
+        *(["shards", name] for name in ("gc", "schema", "export", "push", "import")),
         *(["train", name] for name in ("plan", "fit", "sample")),
         ["toyworld", "make"],
         ["toyworld", "captioner"],

@@ -2,13 +2,17 @@ import csv
 import json
 import os
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from shards.errors import ConfigError
+from shards.errors import ConfigError, MediaError
+from shards.importing.items import Media
+from shards.importing.lists import read_csv, read_hf
+from shards.importing.probe import Prober
 from shards.importing.run import ImportConfig, Imported, import_dataset
 from shards.reading.reader import ShardDataset, open_dataset
 from shards.schema import strings
@@ -26,7 +30,7 @@ ALL_TRAIN = SplitConfig(val=0.0)
 def run(tmp_path: Path) -> Callable[..., tuple[Imported, ShardDataset]]:
     """run(kind, source, **config) -> the import, the dataset opened; it verifies to the last frame."""
 
-    def call(kind: Any, source: Path, **config: Any) -> tuple[Imported, ShardDataset]:
+    def call(kind: Any, source: Path, /, **config: Any) -> tuple[Imported, ShardDataset]:
         options = ImportConfig(kind=kind, split=ALL_TRAIN, **config)
         done = import_dataset(source, tmp_path / "out", options, tmp_path, num_workers=1)
         assert verify(tmp_path / "out", frames=True) == []
@@ -150,6 +154,72 @@ def test_a_hugging_face_video_folder(run: Callable[..., Any], tmp_path: Path, cl
         ("test/a.mp4", "test", 3.0),
         ("train/a.mp4", "train", 3.0),
     ]
+
+
+def test_zero_and_false_are_values_and_a_caption_of_digits_is_text(
+    run: Callable[..., Any], tmp_path: Path, clips: list[bytes]
+):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for number in range(2):
+        (folder / f"v{number}.mp4").write_bytes(clips[number])
+    lines = [
+        {"file_name": f"v{number}.mp4", "text": "1984\u2028x", "score": number, "ok": bool(number), "video": 0}
+        for number in range(2)
+    ]
+    text = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
+    (folder / "metadata.jsonl").write_text(text, encoding="utf-8")
+    _, dataset = run("hf", folder, source="video")
+    rows = dataset.rows.select(["key", "score", "ok", "caption", "source_uri"]).to_pylist()
+    assert [tuple(row.values()) for row in sorted(rows, key=lambda row: row["key"])] == [
+        ("v0", 0.0, False, "1984\u2028x", "0"),
+        ("v1", 1.0, True, "1984\u2028x", "0"),
+    ]
+    (folder / "list.csv").write_text("path,text\nv0.mp4,1984\n")
+    assert [item.caption for item in read_csv(folder / "list.csv").items] == ["1984"]
+
+
+@pytest.mark.parametrize(("name", "says"), [("jsonl", "no JSON"), ("parquet", "no readable Parquet")])
+def test_damaged_metadata_is_named(tmp_path: Path, name: str, says: str):
+    (tmp_path / f"metadata.{name}").write_bytes(b'{"file_name": "\xff"}')
+    with pytest.raises(ConfigError, match=says):
+        read_hf(tmp_path)
+
+
+def test_a_file_outside_of_the_folder_is_a_failure_and_one_named_twice_is_refused(
+    run: Callable[..., Any], tmp_path: Path, clips: list[bytes]
+):
+    (tmp_path / "source").mkdir()
+    for path in (tmp_path / "outside.mp4", tmp_path / "source/a.mp4"):
+        path.write_bytes(clips[0])
+    names = [str(tmp_path / "outside.mp4"), "a.mp4"]
+    (tmp_path / "source/metadata.jsonl").write_text("\n".join(json.dumps({"file_name": name}) for name in names))
+    found = read_hf(tmp_path / "source")
+    assert ([item.name for item in found.items], [one.code for one in found.failures]) == (["a.mp4"], ["missing_file"])
+    (tmp_path / "source/list.csv").write_text("path\na.mp4\na.mp4\n")
+    with pytest.raises(ConfigError, match=r"clip a\.mp4 is named more than once"):
+        run("csv", tmp_path / "source/list.csv")
+
+
+def test_an_interrupt_stops_all_threads_at_their_clip(
+    tmp_path: Path, clips: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[Path] = []
+
+    def probe(self: Prober, media: Media) -> dict[str, Any]:
+        asked.append(media.path)
+        if media.path.name == "v0.mp4":
+            raise KeyboardInterrupt
+        time.sleep(0.05)
+        raise MediaError("not asked for", "not_mp4")
+
+    monkeypatch.setattr(Prober, "probe", probe)
+    for number in range(200):
+        (tmp_path / f"v{number}.mp4").write_bytes(clips[0])
+    (tmp_path / "list.csv").write_text("\n".join(["path", *(f"v{number}.mp4" for number in range(200))]))
+    with pytest.raises(KeyboardInterrupt):
+        import_dataset(tmp_path / "list.csv", tmp_path / "out", ImportConfig(kind="csv"), tmp_path, num_workers=2)
+    assert len(asked) < 50
 
 
 def test_importing_again_changes_nothing_and_more_is_appended(

@@ -92,6 +92,8 @@ def test_requests_that_make_no_sense_are_refused(dataset: LocalFolder, tmp_path:
         withdraw(dataset, reason="none")
     with pytest.raises(ConfigError, match="no published version"):
         withdraw(tmp_path / "nothing", keys=["a"], reason="none")
+    with pytest.raises(ConfigError, match=r"date is 'today'; YYYY-MM-DD is allowed"):
+        withdraw(dataset, keys=["a"], reason="none", date="today")
     with pytest.raises(ConfigError, match=r"names to lift are \['a'\]"):
         lift(dataset, keys=["a"])
     with pytest.raises(ContractError, match=r"0 samples; an empty version is not published; .* withdraw less"):
