@@ -6,6 +6,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.container import InputContainer
 from av.error import FFmpegError
 
 from shards.errors import ContractError
@@ -83,7 +84,7 @@ def presented_pts(mp4: bytes) -> list[int]:
 
 def _whole(mp4: bytes, last: int | None) -> Iterator[av.VideoFrame]:
     """Decoded frames from the start, up to one with this pts."""
-    with av.open(io.BytesIO(mp4), "r", format="mp4", options=_OPTIONS) as container:
+    with _opened(mp4) as container:
         for frame in container.decode(_one_thread(container.streams.video[0])):
             if frame.pts is not None and (last is None or frame.pts <= last):
                 yield frame
@@ -97,7 +98,7 @@ def _partial(mp4: bytes, wanted: Collection[int]) -> Iterator[av.VideoFrame]:
     Opening decodes nothing, and of H.264 neither does a packet that is not wanted and that no other packet refers to.
     """
     first, last = min(wanted), max(wanted)
-    with av.open(io.BytesIO(mp4), "r", format="mp4", options=_OPTIONS | {"skip_frame": "all"}) as container:
+    with _opened(mp4, skip_frame="all") as container:
         stream = _one_thread(container.streams.video[0])
         decoder = stream.codec_context
         if first > 0:
@@ -112,6 +113,11 @@ def _partial(mp4: bytes, wanted: Collection[int]) -> Iterator[av.VideoFrame]:
                     yield frame
                 if frame.pts is not None and frame.pts >= last:
                     return
+
+
+def _opened(mp4: bytes, **options: str) -> InputContainer:
+    """The clip's container; a title that is not UTF-8 is no fault of its frames."""
+    return av.open(io.BytesIO(mp4), "r", format="mp4", options=_OPTIONS | options, metadata_errors="replace")
 
 
 def _one_thread(stream: av.VideoStream) -> av.VideoStream:

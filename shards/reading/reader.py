@@ -98,11 +98,11 @@ class ShardDataset:
         """Id of the sample with this key.
 
         Raises:
-            ConfigError: the version has none.
+            ConfigError: there is none.
         """
         found: int = pc.index(self.rows.column("key"), key).as_py()
         if found < 0:
-            raise ConfigError(f"key is {key!r}; version {self.manifest.version} has no such sample; see table()")
+            raise ConfigError(f"key is {key!r}; no sample has this name; see table()")
         return found
 
     def row(self, sample_id: int) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from shards.errors import ContractError, StoreError
 from shards.faults import reached
@@ -139,9 +139,12 @@ class LocalFolder:
                 found.append(StoredObject(file.relative_to(self.root).as_posix(), file.lstat().st_size))
         return sorted(found, key=lambda item: item.path)
 
-    def _reading(self, path: str) -> Any:
+    @contextmanager
+    def _reading(self, path: str) -> Iterator[FileIO]:
+        """The open file; what a disk refuses, now or while it is read, is a StoreError."""
         try:
-            return self.local_path(path).open("rb", buffering=0)
+            with self.local_path(path).open("rb", buffering=0) as file:
+                yield file
         except FileNotFoundError as error:
             raise ObjectMissing(
                 f"{path} is missing in {self.uri}; the manifest names it; restore or republish"

@@ -72,21 +72,26 @@ def test_real_files_decode_from_the_middle_as_from_the_start(row_of: RowOf, name
     np.testing.assert_array_equal(decode_clip(mp4, row, middle), whole[first : first + 9])
 
 
+def one_picture(luma_HW: np.ndarray) -> bytes:
+    """A clip of one grey picture."""
+    planes_HW = np.vstack([luma_HW, np.full_like(luma_HW[::2], 128)])
+    sink = io.BytesIO()
+    with av.open(sink, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=8, options={"crf": "1"})
+        stream.height, stream.width, stream.pix_fmt = *luma_HW.shape, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(planes_HW, format="yuv420p")))
+        container.mux(stream.encode(None))
+    return sink.getvalue()
+
+
 def halves(height: int, width: int, bright: str) -> bytes:
     """One grey picture of which the top or the left half is bright."""
-    grey_HW = np.full((height * 3 // 2, width), 128, np.uint8)
-    grey_HW[:height] = 40
+    grey_HW = np.full((height, width), 40, np.uint8)
     if bright == "top":
         grey_HW[: height // 2] = 200
     else:
-        grey_HW[:height, : width // 2] = 200
-    sink = io.BytesIO()
-    with av.open(sink, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=8, options={"crf": "5"})
-        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(grey_HW, format="yuv420p")))
-        container.mux(stream.encode(None))
-    return sink.getvalue()
+        grey_HW[:, : width // 2] = 200
+    return one_picture(grey_HW)
 
 
 @pytest.mark.parametrize(("degrees", "bright"), [(0, "top"), (90, "left"), (180, "bottom"), (270, "right")])
@@ -167,6 +172,14 @@ def test_bytes_that_are_no_mp4_are_an_error(bad: bytes, mp4: bytes, row_of: RowO
         decode_clip(bad, row_of("a", mp4), ViewConfig(num_frames=1))
 
 
+def test_metadata_that_is_not_utf8_is_no_damage(mp4: bytes, row_of: RowOf):
+    assert b"Lavf" in mp4  # the name of the program that wrote it
+    latin1 = mp4.replace(b"Lavf", b"Lav\xe9")
+    row, view = row_of("a", mp4), ViewConfig(num_frames=1, fps=None, height=12, width=16)
+    np.testing.assert_array_equal(decode_clip(latin1, row, view), decode_clip(mp4, row, view))
+    assert presented_pts(latin1) == row["frame_pts"]
+
+
 def packets(num_frames: int, pts: list[int], options: dict[str, str], codec: str = "libx264") -> bytes:
     """A clip of moving noise whose frame i is shown from pts[i], in 1/90000 s."""
     sink, rng = io.BytesIO(), np.random.default_rng(0)
@@ -231,17 +244,10 @@ def test_only_what_is_needed_is_decoded(row_of: RowOf, monkeypatch: pytest.Monke
 
 
 def framed(height: int, width: int, top: int, bottom: int, left: int, right: int) -> bytes:
-    """One picture of white in a black frame of so many px; a grey column down its middle."""
-    grey_HW = np.full((height * 3 // 2, width), 128, np.uint8)
-    grey_HW[:height] = 16
+    """One picture of white in a black frame of so many px."""
+    grey_HW = np.full((height, width), 16, np.uint8)
     grey_HW[top : height - bottom, left : width - right] = 235
-    sink = io.BytesIO()
-    with av.open(sink, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=8, options={"crf": "1"})
-        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-        container.mux(stream.encode(av.VideoFrame.from_ndarray(grey_HW, format="yuv420p")))
-        container.mux(stream.encode(None))
-    return sink.getvalue()
+    return one_picture(grey_HW)
 
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])

@@ -43,6 +43,8 @@ def test_ids_go_on_from_part_to_part(roots: list[Path]):
         assert mixed.row(sample_id) == parts[part].row(own_id)
         assert mixed.place(sample_id, "mp4") == f"{parts[part].place(own_id, 'mp4')} in {parts[part].store.uri}"
     assert mixed.scores("motion", np.array([11, 13])).tolist() == [1, 1]
+    with pytest.raises(ConfigError, match="key is 'nobody'; no sample has this name"):
+        mixed.find("nobody")
 
 
 def test_without_weights_an_epoch_shows_every_sample_once(roots: list[Path]):

@@ -75,6 +75,14 @@ def test_a_disk_that_refuses_is_a_store_error(tmp_path: Path):
         LocalFolder(tmp_path).create("a/b", b"")
 
 
+def test_a_disk_that_opens_a_file_and_cannot_read_it_is_a_store_error():
+    """Nothing is mapped at address 0, so that the kernel answers as a broken disk does: EIO."""
+    process = LocalFolder(Path("/proc/self"))
+    for read in (lambda: process.get("mem"), lambda: process.get_range("mem", 0, 4)):
+        with pytest.raises(StoreError, match=r"reading mem in /proc/self failed; .*fix the disk"):
+            read()
+
+
 def test_uris_name_stores(tmp_path: Path):
     assert isinstance(open_store(tmp_path), LocalFolder)
     assert open_store(f"file://{tmp_path}").uri == str(tmp_path)
