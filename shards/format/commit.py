@@ -173,7 +173,9 @@ def list_commits(dataset: str | Path | Store, plan_id: str | None = None) -> lis
         ConfigError: no plan is named and there are several.
     """
     store = open_store(dataset)
-    found = [parse_commit(store.get(item.path), item.path) for item in store.list("commits") if is_commit(item.path)]
+    folder = f"commits/{(plan_id or '')[:PLAN_DIGITS]}"
+    paths = [item.path for item in store.list("commits") if is_commit(item.path) and item.path.startswith(folder)]
+    found = [parse_commit(store.get(path), path) for path in paths]
     plans = sorted({commit.plan_id for commit in found if commit.plan_id.startswith(plan_id or "")})
     if len(plans) > 1:
         raise ConfigError(f"plan is {plan_id!r}; {store.uri} has {', '.join(plans)}; name one of them")

@@ -154,6 +154,8 @@ def _read_back(path: Path, written: list[tuple[str, dict[str, int]]]) -> ShardRe
 def _mapped(path: Path) -> memoryview:
     """A file's bytes, mapped at once where the system can (a fault for every page costs as much as its checksum)."""
     flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+    if not path.stat().st_size:
+        return memoryview(b"")
     with path.open("rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, flags=flags, prot=mmap.PROT_READ))  # unmapped with its last slice
 

@@ -4,7 +4,6 @@ The bytes are a stranger's: `probe_op` runs in a child, and `Prober` is the one 
 """
 
 import contextlib
-import io
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,12 +19,6 @@ from shards.reading.config import ChildLimits
 
 UNDECODABLE = "undecodable"
 _MAX_FRAMES = 100_000
-_OPTIONS = {
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2",
-    "protocol_whitelist": "",
-    "enable_drefs": "0",
-    "max_pixels": str(8192 * 4352),
-}
 _TRANSFERS = {
     **{1: "bt709", 4: "gamma22", 5: "gamma28", 6: "smpte170m", 7: "smpte240m", 8: "linear", 9: "log100", 10: "log316"},
     **{11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084"},
@@ -78,11 +71,12 @@ def probe_clip(mp4: bytes) -> dict[str, Any]:
     Raises:
         MediaError: `not_mp4`, `no_video`, `undecodable`, `bad_times`, `too_many_frames`.
     """
-    import av
     from av.error import FFmpegError
 
+    from shards.reading.decode import open_clip
+
     try:
-        container = av.open(io.BytesIO(mp4), "r", format="mp4", options=_OPTIONS, metadata_errors="replace")
+        container = open_clip(mp4)
     except FFmpegError as error:
         raise MediaError(f"{error}; the clip is no MP4", "not_mp4") from error
     with contextlib.closing(container):

@@ -27,11 +27,18 @@ def die_with_parent(parent_pid: int | None = None) -> None:
 
 def limit_resources(memory_bytes: int, file_bytes: int) -> None:
     """Bound address space, size of any written file and open files; write no core dumps; gain no privileges."""
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_MAX_OPEN_FILES, _MAX_OPEN_FILES))
+    _limit(resource.RLIMIT_AS, memory_bytes)
+    _limit(resource.RLIMIT_FSIZE, file_bytes)
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, _MAX_OPEN_FILES)
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _limit(kind: int, value: int) -> None:
+    """Bound for good; a lower bound that stands already stays, since only root may raise one."""
+    _, hard = resource.getrlimit(kind)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(kind, (value, value))
 
 
 def limit_cpu(more_s: float) -> None:

@@ -84,7 +84,7 @@ def presented_pts(mp4: bytes) -> list[int]:
 
 def _whole(mp4: bytes, last: int | None) -> Iterator[av.VideoFrame]:
     """Decoded frames from the start, up to one with this pts."""
-    with _opened(mp4) as container:
+    with open_clip(mp4) as container:
         for frame in container.decode(_one_thread(container.streams.video[0])):
             if frame.pts is not None and (last is None or frame.pts <= last):
                 yield frame
@@ -98,7 +98,7 @@ def _partial(mp4: bytes, wanted: Collection[int]) -> Iterator[av.VideoFrame]:
     Opening decodes nothing, and of H.264 neither does a packet that is not wanted and that no other packet refers to.
     """
     first, last = min(wanted), max(wanted)
-    with _opened(mp4, skip_frame="all") as container:
+    with open_clip(mp4, skip_frame="all") as container:
         stream = _one_thread(container.streams.video[0])
         decoder = stream.codec_context
         if first > 0:
@@ -115,8 +115,8 @@ def _partial(mp4: bytes, wanted: Collection[int]) -> Iterator[av.VideoFrame]:
                     return
 
 
-def _opened(mp4: bytes, **options: str) -> InputContainer:
-    """The clip's container; a title that is not UTF-8 is no fault of its frames."""
+def open_clip(mp4: bytes, **options: str) -> InputContainer:
+    """A clip's container, which opens nothing else; a title that is not UTF-8 is no fault of its frames."""
     return av.open(io.BytesIO(mp4), "r", format="mp4", options=_OPTIONS | options, metadata_errors="replace")
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import mmap
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -215,7 +216,8 @@ class ShardDataset:
         source: pa.Buffer
         if isinstance(self.store, CachedStore):
             self.store.know(self._files())
-            source = pa.memory_map(str(self.store.local_copy(file))).read_buffer()
+            with self.store.opened(file) as copy:
+                source = pa.py_buffer(mmap.mmap(copy.fileno(), 0, access=mmap.ACCESS_READ))
         elif isinstance(self.store, LocalFolder):
             path = self.store.local_path(file.path)
             if not path.is_file():

@@ -110,8 +110,8 @@ def _opened(store: Store, shards: Iterable[dict[str, Any]]) -> Iterator[dict[str
         if isinstance(store, LocalFolder):
             with store.local_path(path).open("rb") as stream:
                 yield {"url": path, "stream": stream}
-        elif isinstance(store, CachedStore) and (local := store.copy_of(path)) is not None:
-            with local.open("rb") as stream:
+        elif isinstance(store, CachedStore) and (stream := store.opened_copy(path)) is not None:
+            with stream:
                 yield {"url": path, "stream": stream}
         else:
             yield {"url": path, "stream": io.BytesIO(store.get(path))}

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from shards.errors import ConfigError, ContractError, StoreError
 from shards.format.commit import StoredFile
@@ -78,20 +78,26 @@ class CachedStore:
     def get_range(self, path: str, offset: int, size: int) -> bytes:
         """See Store. An object that is known is fetched whole."""
         file = None if path in self._damaged else self._files.get(path)
-        while file is not None:
+        if file is not None:
             try:
-                descriptor = os.open(self.local_copy(file), os.O_RDONLY)
-            except FileNotFoundError:  # left in between; there was room for it before and will be again
-                continue
+                with self.opened(file) as copy:
+                    return os.pread(copy.fileno(), size, offset)
             except ContractError as error:
                 log.warning("%s; its members are read one by one", error)
                 self._damaged.add(path)
-                break
-            try:
-                return os.pread(descriptor, size, offset)
-            finally:
-                os.close(descriptor)
         return self.store.get_range(path, offset, size)
+
+    def opened(self, file: StoredFile) -> BinaryIO:
+        """The local copy of an object, fetched if it is not there, and readable even if it leaves meanwhile.
+
+        Raises:
+            ContractError: it is not what the manifest names.
+            StoreError: storage or the local disk failed.
+        """
+        while True:
+            # It may leave in between; there was room for it before and will be again.
+            with suppress(FileNotFoundError):
+                return self.local_copy(file).open("rb")
 
     def local_copy(self, file: StoredFile) -> Path:
         """Where an object lies on the local disk, fetched if it is not there.
@@ -113,10 +119,10 @@ class CachedStore:
             raise StoreError(f"cache {self.folder} failed; {error}; free space or fix permissions") from error
         return target
 
-    def copy_of(self, path: str) -> Path | None:
-        """Where a known object lies on the local disk, fetched if it is not there; None for one that is not known."""
+    def opened_copy(self, path: str) -> BinaryIO | None:
+        """As `opened`; None for an object that no manifest names."""
         file = self._files.get(path)
-        return None if file is None else self.local_copy(file)
+        return None if file is None else self.opened(file)
 
     def forget(self, path: str) -> bool:
         """Drop a local copy that is damaged; True if there was one."""

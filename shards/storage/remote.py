@@ -31,7 +31,7 @@ class RemoteConfig(Config):
     timeout_s: float = Field(default=300, gt=0, description="One request with its whole body, however slowly it comes.")
     max_retries: int = Field(default=10, ge=0, description="Repetitions of one request.")
     deadline_s: float = Field(default=180, gt=0, description="After so long nothing is repeated any more.")
-    first_wait_s: float = Field(default=0.1, gt=0, description="Before the first repetition; doubles, with jitter.")
+    first_wait_s: float = Field(default=0.1, gt=0, description="Before the first repetition; doubles.")
     longest_wait_s: float = Field(default=15, gt=0, description="Before any repetition.")
 
     @classmethod
