@@ -83,7 +83,7 @@ class Models:
             names.append(field.name)
         cell = ";".join(names)
         cells = [cell if segment == SEGMENT_CLIP else None for segment in strings(clips, "segment")]
-        return _with_column(clips, "not_scored", pa.array(cells, pa.string()))
+        return with_column(clips, "not_scored", pa.array(cells, pa.string()))
 
     def _score(self, part_name: str, clips: pa.Table, costs: dict[str, dict[str, float]]) -> pa.Table:
         rows = self._missing(clips)
@@ -141,7 +141,7 @@ def _marked(scored: pa.Table, stage: FrameStage) -> pa.Table:
         ";".join(name for name in cell.split(";") if name not in stage.adds.names) or None
         for cell in strings(scored, "not_scored")
     ]
-    return _with_column(scored, "not_scored", pa.array(cells, pa.string()))
+    return with_column(scored, "not_scored", pa.array(cells, pa.string()))
 
 
 def _replaced(table: pa.Table, rows: np.ndarray, by: pa.Table) -> pa.Table:
@@ -151,7 +151,8 @@ def _replaced(table: pa.Table, rows: np.ndarray, by: pa.Table) -> pa.Table:
     return pa.concat_tables([table, by.cast(table.schema)]).take(order).combine_chunks()
 
 
-def _with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
+def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
+    """The table with other values in a column, at its place and of its type."""
     index = table.column_names.index(name)
     return table.set_column(index, table.schema.field(index), values)
 

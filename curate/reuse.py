@@ -7,6 +7,7 @@ Only published shards count, so that a run that was killed plans the same shards
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -152,7 +153,7 @@ def _same(ours: pa.Table, theirs: pa.Table) -> np.ndarray:
     return same_M
 
 
-def _failures_path(run_dir: RunDir) -> Any:
+def _failures_path(run_dir: RunDir) -> Path:
     return run_dir.root / "parts" / "packed" / "failed.json"
 
 

@@ -160,7 +160,7 @@ def _curate(pipeline: Pipeline, rows: pa.Table, run_dir: RunDir, executor: Execu
     if manifest:
         remember_failures(run_dir, failed, packing.cut_id)
     write_report(run_dir.root)
-    found = problems(videos, clips, stats)
+    found = problems(ledger, stats)
     if not found:
         remove_other_parts(run_dir, parts, clip_files(pipeline, parts))
     return Curated(run_dir, ledger, stats, manifest, found)

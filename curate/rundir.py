@@ -1,11 +1,12 @@
 """The run directory: where each step's rows land, written beside and renamed, so that whatever is there is complete.
 
 config.yaml plan.json metrics.json report.html
-parts/<step>/<part>.parquet    steps: videos, clips, frames, models
-parts/costs/<part>.json        measured costs of a part, and the keys by which its inputs are found again
+parts/<step>/<part>.parquet     steps: videos, clips, frames, models
+parts/costs/<step>-<part>.json  steps: scan, models; measured costs, and the keys by which inputs are found again
+parts/packed/<plan>-<shard>.json failed.json   packed shards, and clips that could not be cut
 catalog/videos.parquet clips.parquet
-dataset/                       what is published
-scratch/                       empty after every run
+dataset/                        what is published
+scratch/                        empty after every run
 """
 
 import fcntl

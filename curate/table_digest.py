@@ -7,6 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from shards.errors import ContractError
+
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 
 ROWS_AT_ONCE = 1 << 16
@@ -37,5 +39,7 @@ def _update(hasher: Any, values: Any) -> None:
         if len(values):
             offsets = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + len(values) + 1]
             hasher.update(memoryview(values.buffers()[2] or b"")[offsets[0] : offsets[-1]])
+    elif not pa.types.is_primitive(values.type):  # of others to_numpy gives pointers
+        raise ContractError(f"column type is {values.type}; numbers, text and lists are hashed; teach it this one")
     else:
         hasher.update(values.to_numpy(zero_copy_only=False).tobytes())

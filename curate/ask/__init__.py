@@ -1,1 +1,1 @@
-"""Questions to a run: what if, why, what again, how much. All but retry and forecast only read."""
+"""Questions to a run: what if, why, what again, how much. All but retry, republish and forecast only read."""

@@ -94,7 +94,7 @@ class Explanation:
         rules: what each rule says of the segment, or of the video if it was stopped before its scan.
         same_as: uri of the input with equal bytes that was taken instead.
         keeper: clip_id of the clip with equal frames that was taken instead.
-        place: of a kept clip.
+        place: of a clip that a shard holds, also of one that rules drop since.
     """
 
     video: dict[str, Any]

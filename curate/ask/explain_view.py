@@ -1,5 +1,6 @@
 """`reelmill curate explain`: an explanation in words and numbers. Names and tools' messages are strangers' text."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,6 +9,8 @@ from curate.decision.dedup import EXACT_DUPLICATE
 from curate.pack import CUT_CODE
 from curate.report.text import clock, number, visible
 from shards.schema import SEGMENT_CLIP, STATUS_KEPT, STATUS_OK, STATUS_REJECTED, time_base
+
+_WORD = re.compile(r"\w+")
 
 SEGMENT_REASONS = {
     "fade": "a ramp to or from black or white, or blank frames, between two shots",
@@ -109,7 +112,7 @@ def _rule_lines(rules: Any) -> Iterator[tuple[str, str]]:
 
 
 def _numbers(rule: RuleAnswer) -> str:
-    read = {name for item in rule.measures for name in rule.values if name in item.quantity}
+    read = {word for item in rule.measures for word in _WORD.findall(item.quantity)}
     plain = [f"{name} is {_value(value)}" for name, value in rule.values.items() if name not in read]
     never = [f"{name} was never computed" for name in rule.missing]
     return "; ".join([*(_distance(item) for item in rule.measures), *plain, *never])
@@ -143,10 +146,6 @@ def _span(video: dict[str, Any], row: dict[str, Any]) -> str:
 def _neighbour(video: dict[str, Any], row: dict[str, Any]) -> str:
     reason = f" ({row['drop_rule']})" if row["drop_rule"] else ""
     return f"{row['clip_id']} {row['segment']:<9} {_span(video, row)}: {row['status']}{reason}"
-
-
-def _measure(item: Measure) -> dict[str, Any]:
-    return vars(item) | {"off": item.off}
 
 
 def _plain(row: dict[str, Any] | None) -> dict[str, Any] | None:

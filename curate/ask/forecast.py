@@ -1,7 +1,6 @@
 """What a run will cost and keep, from a real run over a sample of its inputs in a folder of its own."""
 
 import logging
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -104,7 +103,6 @@ def forecast(
         wanted = rows.filter(pc.is_in(rows["uri"], pa.array(uris, pa.string())))
         result = curate_rows(own, wanted, Path(scratch) / "run", progress)
         found = measure(result.run_dir.root, Pipeline.of(own))
-        shutil.rmtree(result.run_dir.root)
     items = [found.get(header.uri, Measured()) for header in headers]
     values_MN, sizes_MN = as_array(items), _sizes(headers)
     names = [item.name for item in fields(Measured)]

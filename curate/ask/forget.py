@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from curate.modelling import models_name
+from curate.modelling import models_name, with_column
 from curate.parts import finished_parts
 from curate.pipeline import Pipeline
 from curate.rundir import RunDir, read_json, write_json, write_table
@@ -79,21 +79,16 @@ def without_scores(clips: pa.Table, stage: FrameStage, clip_ids: Collection[str]
     """Rows with a stage's columns null and named in `not_scored`, and without its codes, for these clips."""
     chosen = pc.is_in(clips["clip_id"], value_set=pa.array(sorted(clip_ids), pa.string())).combine_chunks()
     for field in stage.adds:
-        clips = _with(clips, field.name, pc.if_else(chosen, pa.scalar(None, field.type), clips[field.name]))
+        clips = with_column(clips, field.name, pc.if_else(chosen, pa.scalar(None, field.type), clips[field.name]))
     cells = clips.select(["not_scored", "error"]).to_pylist()
     for row in np.flatnonzero(chosen.to_numpy(zero_copy_only=False)).tolist():
         lacking = dict.fromkeys([*_parts(cells[row]["not_scored"]), *stage.adds.names])
         codes = [code for code in _parts(cells[row]["error"]) if code.partition(":")[0] != stage.name]
         cells[row] = {"not_scored": ";".join(lacking) or None, "error": ";".join(codes) or None}
     for name in ("not_scored", "error"):
-        clips = _with(clips, name, pa.array([cell[name] for cell in cells], pa.string()))
+        clips = with_column(clips, name, pa.array([cell[name] for cell in cells], pa.string()))
     return clips
 
 
 def _parts(cell: str | None) -> list[str]:
     return cell.split(";") if cell else []
-
-
-def _with(clips: pa.Table, name: str, values: Any) -> pa.Table:
-    index = clips.column_names.index(name)
-    return clips.set_column(index, clips.schema.field(index), values)

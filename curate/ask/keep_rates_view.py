@@ -9,6 +9,7 @@ import numpy as np
 from curate.ask.finished import finished_run
 from curate.ask.keep_rates import Curve, keep_rates
 from curate.ask.what_if_view import rule_set
+from curate.report.charts import LOG_SPREAD
 from shards.errors import ConfigError
 
 TABLE_ROWS = 9  # quantiles that the table shows, besides the rule's own number
@@ -93,7 +94,7 @@ def _draw(plot: Any, curve: Curve) -> None:
     plot.fill_between(curve.value_P, share_P, most_P, color="#d08a2e", alpha=0.3, lw=0)
     plot.plot(curve.value_P, share_P, color="#2f7d5b", lw=1.6)
     plot.axvline(item.value, color="#444444", lw=0.9, ls="--")
-    if curve.value_P[0] > 0 and curve.value_P[-1] > 30 * np.median(curve.value_P):
+    if curve.value_P[0] > 0 and curve.value_P[-1] > LOG_SPREAD * np.median(curve.value_P):
         plot.set_xscale("log")  # as the report's histograms: else one end of the axis shows everything
     plot.set_ylim(0, 102)
     plot.set_title(f"{item.rule}: {share_P[curve.at]:.0f} % at {item.value:g}", fontsize=9, parse_math=False)

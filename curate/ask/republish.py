@@ -13,7 +13,7 @@ from curate.decision.redecide import check_video_rules, decide_again
 from curate.packing import plan_packing, publish_packed
 from curate.report.write import write_report
 from curate.run import make_plan_id
-from curate.rundir import write_json, write_table, write_text
+from curate.rundir import RunDir, write_json, write_table, write_text
 from shards.errors import ConfigError, ContractError
 from shards.versions.manifest import Manifest
 
@@ -40,11 +40,12 @@ def republish(directory: Path, overrides: Sequence[str]) -> Manifest:
         ConfigError: scores or cuts are missing, nothing would be kept, or a rule over key frames changed.
         ContractError: the books do not balance.
     """
-    run = finished_run(directory)
-    pipeline = run.with_rules(overrides)
-    check_video_rules(pipeline, run.pipeline)
-    root = run.run_dir.root
-    with run.run_dir.locked():
+    run_dir = RunDir(directory)
+    run_dir.require_run()
+    with run_dir.locked():
+        run = finished_run(directory)
+        pipeline = run.with_rules(overrides)
+        check_video_rules(pipeline, run.pipeline)
         found = answer(run, pipeline)
         if missing := gaps(found):
             raise ConfigError(
@@ -52,17 +53,17 @@ def republish(directory: Path, overrides: Sequence[str]) -> Manifest:
             )
         if not found.then.rows:
             raise ConfigError(f"rules keep 0 of {found.candidates.rows} clips; one or more is needed; loosen them")
-        clips = decide_again(pq.read_table(run.run_dir.catalog("clips")), run.videos, pipeline.clip_rules)
+        clips = decide_again(pq.read_table(run_dir.catalog("clips")), run.videos, pipeline.clip_rules)
         balance(run.videos, clips).check()
-        packing = plan_packing(pipeline, run.run_dir, clips, run.videos)
+        packing = plan_packing(pipeline, run_dir, clips, run.videos)
         plan = {"plan_id": make_plan_id(pipeline, run.videos), "steps": pipeline.steps()}
-        manifest = publish_packed(pipeline.config, run.run_dir, packing, clips) if not packing.tasks else None
+        manifest = publish_packed(pipeline.config, run_dir, packing, clips) if not packing.tasks else None
         if manifest is None:
             raise ContractError("clips that shards hold are to be cut; what-if and run disagree; report this")
-        write_json(root / "plan.json", plan)
-        write_text(root / "config.yaml", pipeline.config.to_yaml())
-        write_table(run.run_dir.catalog("clips"), clips)
-        write_report(root)
+        write_json(run_dir.root / "plan.json", plan)
+        write_text(run_dir.root / "config.yaml", pipeline.config.to_yaml())
+        write_table(run_dir.catalog("clips"), clips)
+        write_report(run_dir.root)
     return manifest
 
 

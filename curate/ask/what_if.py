@@ -184,15 +184,9 @@ def _hangs_on(
 
 def _unscanned(videos: pa.Table, before: RuleSet, then: RuleSet) -> Amount:
     """Videos that one of the run's rules stopped and that no rule stops any more; each content once."""
-    texts = then.texts
-    stopped = pc.is_in(videos["drop_rule"], pa.array(sorted(before.texts), pa.string())).to_numpy(zero_copy_only=False)
-    by_key_frames = {rule.name for rule in then.videos}
-    passes = np.ones(len(videos), bool)
+    passes = np.array(pc.is_in(videos["drop_rule"], pa.array(sorted(before.texts), pa.string())))
     for rule in then.videos:
         passes &= pc.fill_null(rule.evaluate(videos), False).to_numpy(zero_copy_only=False)
-    for row, name in enumerate(videos["drop_rule"].to_pylist()):
-        unchanged = name in texts and name not in by_key_frames and texts[name] == before.texts.get(name)
-        passes[row] &= bool(stopped[row]) and not unchanged
     seen = set(videos.filter(pc.equal(videos["status"], STATUS_OK))["video_id"].to_pylist())
     for row in np.flatnonzero(passes).tolist():
         video_id = videos["video_id"][row].as_py()

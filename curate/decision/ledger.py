@@ -133,9 +133,8 @@ def balance(videos: pa.Table, clips: pa.Table) -> Ledger:
     return ledger
 
 
-def problems(videos: pa.Table, clips: pa.Table, rules: Sequence["RuleStats"]) -> list[str]:
+def problems(ledger: Ledger, rules: Sequence["RuleStats"]) -> list[str]:
     """What is wrong with a run as a whole, as sentences for people; empty if nothing is."""
-    ledger = balance(videos, clips)
     found = [f"the ledger does not balance: {offence}" for offence in ledger.offences]
     found += [
         f"rule {rule.name} ({rule.expression}) rejects all {rule.seen} clips it saw; change keep.{rule.name}"

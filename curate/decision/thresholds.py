@@ -17,6 +17,7 @@ _OPERATORS: dict[type[exp.Expr], tuple[str, str]] = {  # as written, and with it
     exp.EQ: ("=", "="),
     exp.NEQ: ("<>", "<>"),
 }
+_OPPOSITE = {">": "<=", "<=": ">", "<": ">=", ">=": "<", "=": "<>", "<>": "="}
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Threshold:
         rule: name of the rule.
         quantity: what is compared, as SQL: a column or an expression of columns.
         columns: that it reads.
-        operator: one of > >= < <= = <>; BETWEEN is two thresholds.
+        operator: one of > >= < <= = <>, the opposite of what stands below a NOT; BETWEEN is two thresholds.
         value: the number.
         place: which comparison of the rule it is, in order of appearance.
     """
@@ -83,7 +84,12 @@ def _comparisons(tree: exp.Expr) -> Iterator[tuple[exp.Expr, str, exp.Expr]]:
             pairs = [(node.this, plain, node.expression), (node.expression, turned, node.this)]
         for quantity, operator, number in pairs:
             if _columns(quantity) and _number(number) is not None:
-                yield quantity, operator, number
+                yield quantity, _OPPOSITE[operator] if _is_negated(node) else operator, number
+
+
+def _is_negated(node: exp.Expr) -> bool:
+    above = node.parent
+    return above is not None and _is_negated(above) != isinstance(above, exp.Not)
 
 
 def _columns(node: exp.Expr) -> tuple[str, ...]:

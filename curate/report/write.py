@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from curate.decision.decide import rule_stats
-from curate.decision.ledger import problems
+from curate.decision.ledger import balance, problems
 from curate.decision.rules import Rule, compile_rules
 from curate.report.charts import charts
 from curate.report.data import RunData, load_run, score_fields
@@ -78,7 +78,7 @@ def report_facts(run: RunData) -> dict[str, Any]:
 def run_problems(run: RunData) -> list[str]:
     """What is wrong with the run as a whole: the ledger, an empty result, a rule that rejects all it saw."""
     rules = _clip_rules(run)
-    return list(problems(run.videos, run.clips, rule_stats(run.clips, rules) if rules else []))
+    return list(problems(balance(run.videos, run.clips), rule_stats(run.clips, rules) if rules else []))
 
 
 def _clip_rules(run: RunData) -> list[Rule]:

@@ -1,14 +1,17 @@
 """Explanations of an invented run: a clip for each verdict, with numbers that were chosen for it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from curate.ask.explain import ask_why
+from curate.ask.explain import ask_why, rule_answer
 from curate.ask.explain_view import as_json, describe
 from curate.config import CurateConfig
+from curate.decision.rules import compile_rules
 from shards.ids import clip_id
 from tests.curate import run_dirs
 
@@ -115,3 +118,17 @@ def test_the_same_in_json(root: Path):
         {"quantity": "luma_change", "operator": ">=", "limit": 6.0, "value": 4.5, "holds": False, "off": -1.5}
     ]
     assert (values["second"], values["segment"]["drop_rule"]) == (2.5, "moves")
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("caption_similarity >= 0.5 AND caption IS NOT NULL", "0.25 (50 %) below 0.5; wanted >= 0.5; caption is 'x'"),
+        ("NOT (caption_similarity < 0.5)", "0.25 (50 %) below 0.5; wanted >= 0.5"),
+    ],
+)
+def test_a_rule_names_all_it_reads_and_what_it_wants(root: Path, expression: str, words: str):
+    row = pa.table({"caption_similarity": [0.25], "caption": ["x"]})
+    (rule,) = compile_rules({"said": expression}, row.schema)
+    found = replace(ask_why(root, "holiday 00.mp4@2.5"), rules=[rule_answer(rule, row)])
+    assert f"false    caption_similarity is 0.25, {words}\n" in describe(found)

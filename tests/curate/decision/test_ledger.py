@@ -74,7 +74,7 @@ def test_a_dropped_row_is_found_and_named(missing, named):
     assert any("are accounted for" in offence for offence in ledger.offences)
     with pytest.raises(ContractError, match=named):
         ledger.check()
-    assert any(named in problem for problem in problems(VIDEOS, clips, []))
+    assert any(named in problem for problem in problems(balance(VIDEOS, clips), []))
 
 
 def test_a_video_without_any_segment_is_found():
@@ -136,12 +136,12 @@ def test_only_the_first_offenders_are_named_and_the_rest_counted():
 
 def test_a_run_that_keeps_something_and_balances_has_no_problem():
     clips = decided()
-    assert problems(VIDEOS, clips, rule_stats(clips, RULES)) == []
+    assert problems(balance(VIDEOS, clips), rule_stats(clips, RULES)) == []
 
 
 def test_a_run_that_keeps_nothing_says_where_everything_went():
     clips = decided([{**row, "motion": 0.1} for row in ROWS])
-    found = problems(VIDEOS, clips, rule_stats(clips, RULES))
+    found = problems(balance(VIDEOS, clips), rule_stats(clips, RULES))
     assert any("rule moves (motion >= 1) rejects all 3 clips it saw; change keep.moves" in line for line in found)
     assert any(line.startswith("nothing is kept of 5 videos (rejected moves: 3 segments") for line in found)
 
@@ -149,7 +149,7 @@ def test_a_run_that_keeps_nothing_says_where_everything_went():
 def test_inputs_that_all_fail_are_a_problem_and_not_a_crash():
     videos = videos_of({"uri": "/d.mp4", "status": "failed", "error": "not_a_video"})
     clips = decide(clips_of(), videos, RULES)
-    assert problems(videos, clips, rule_stats(clips, RULES)) == [
+    assert problems(balance(videos, clips), rule_stats(clips, RULES)) == [
         "nothing is kept of 1 videos (failed not_a_video: 1 video)"
     ]
 
