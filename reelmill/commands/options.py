@@ -13,5 +13,8 @@ SetOption = Annotated[
     ),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Output folder of a curation run.")]
-DatasetArgument = Annotated[Path, typer.Argument(metavar="DIR", help="Dataset, or output folder of a curation run.")]
+DatasetArgument = Annotated[
+    str,
+    typer.Argument(metavar="DIR", help="Dataset: a folder or s3://bucket/folder (gs://, az://); or a curation run."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]

@@ -20,7 +20,7 @@ def ls(directory: DatasetArgument) -> None:
     """List the versions of a dataset."""
     from shards.versions import cli_views
 
-    _print(cli_views.ls(dataset_folder(directory)))
+    _print(cli_views.ls(dataset_at(directory)))
 
 
 @app.command(epilog="Example: reelmill shards show run 0a1b2c3d4e5f6071")
@@ -32,7 +32,7 @@ def show(
     """Print the facts of a version, or all that is known of one sample."""
     from shards.versions import cli_views
 
-    _print(cli_views.show(dataset_folder(directory), version, key))
+    _print(cli_views.show(dataset_at(directory), version, key))
 
 
 @app.command(epilog="Example: reelmill shards verify run --frames")
@@ -45,13 +45,16 @@ def verify(
     """Prove that a dataset is what was published. Exit code 1 if it is not."""
     from shards.versions import cli_views
 
-    _print(cli_views.verification(dataset_folder(directory), version, not quick, frames))
+    _print(cli_views.verification(dataset_at(directory), version, not quick, frames))
 
 
 @app.command(epilog="Example: reelmill shards plan run --set plan.where='motion > 1' --set view.fps=8")
 def plan(
     directory: Annotated[
-        Path | None, typer.Argument(metavar="DIR", help="Dataset, or output folder of a run; none with --set mix=[…].")
+        str | None,
+        typer.Argument(
+            metavar="DIR", help="Dataset (folder, s3://, gs://), or a curation run; none with --set mix=[…]."
+        ),
     ] = None,
     version: VersionOption = None,
     set_: Annotated[
@@ -62,7 +65,7 @@ def plan(
     """Tell what an epoch would be: buckets, batches, tokens, mixing, cache need, decode cost. Nothing is decoded."""
     from shards.reading.plan_view import plan_listings
 
-    for listing in plan_listings(None if directory is None else dataset_folder(directory), version, set_ or []):
+    for listing in plan_listings(None if directory is None else dataset_at(directory), version, set_ or []):
         _print(listing)
 
 
@@ -78,9 +81,9 @@ def publish(
     from shards.versions import cli_views, version_views
 
     if append:
-        _print(version_views.appended(dataset_folder(directory), plan))
+        _print(version_views.appended(dataset_at(directory), plan))
     else:
-        _print(cli_views.publication(dataset_folder(directory), plan))
+        _print(cli_views.publication(dataset_at(directory), plan))
 
 
 @app.command(epilog="Example: reelmill shards diff run --from 1 --to 3")
@@ -93,7 +96,7 @@ def diff(
     """Compare two versions: samples by key and checksum, splits, columns, sizes."""
     from shards.versions import version_views
 
-    _print(version_views.difference(dataset_folder(directory), before, after, keys))
+    _print(version_views.difference(dataset_at(directory), before, after, keys))
 
 
 @app.command(epilog="Example: reelmill shards withdraw run --source 0a1b2c3d4e5f6071 --reason 'owner asked'")
@@ -112,7 +115,7 @@ def withdraw(
     """Publish a version without some samples; no later version brings them back unless lifted."""
     from shards.versions import version_views
 
-    folder, key_list = dataset_folder(directory), version_views.key_list(keys)
+    folder, key_list = dataset_at(directory), version_views.key_list(keys)
     if lift:
         _print(version_views.lifting(folder, source or [], key_list))
     else:
@@ -129,7 +132,7 @@ def compact(
     """Publish the same samples from shards that hold nothing else; removes no file."""
     from shards.versions import version_views
 
-    _print(version_views.compaction(dataset_folder(directory), scratch))
+    _print(version_views.compaction(dataset_at(directory), scratch))
 
 
 @app.command(epilog="Example: reelmill shards gc run --grace 7d --keep-versions 2 --delete")
@@ -144,7 +147,7 @@ def gc(
     """Remove shards, indexes and records that no version names; never a foreign file."""
     from shards.versions import version_views
 
-    _print(version_views.collection(dataset_folder(directory), grace, keep_versions, delete))
+    _print(version_views.collection(dataset_at(directory), grace, keep_versions, delete))
 
 
 @app.command(epilog="Example: reelmill shards schema > docs/manifest.schema.json")
@@ -158,7 +161,7 @@ def schema() -> None:
 @app.command(epilog="Example: reelmill shards export run clips-v3 --version 3")
 def export(
     directory: DatasetArgument,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="New folder.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="New folder, or s3://bucket/folder (gs://, az://).")],
     version: VersionOption = None,
     scratch: Annotated[
         Path | None, typer.Option("--scratch", help="Folder for tars while they are built; default the system's.")
@@ -167,7 +170,7 @@ def export(
     """Write a version as a dataset of its own, tars by split: what Hugging Face's load_dataset opens."""
     from shards.versions import version_views
 
-    _print(version_views.exported(dataset_folder(directory), out, version, scratch))
+    _print(version_views.exported(dataset_at(directory), out, version, scratch))
 
 
 @app.command(epilog="Example: reelmill shards push run --repo owner/clips --create")
@@ -184,13 +187,15 @@ def push(
     """Export a version and push it to the Hugging Face Hub; manifest and card come last."""
     from shards.versions import version_views
 
-    _print(version_views.pushed(dataset_folder(directory), repo, version, create, public, scratch))
+    _print(version_views.pushed(dataset_at(directory), repo, version, create, public, scratch))
 
 
 @app.command("import", epilog="Example: reelmill shards import clips.csv dataset --kind csv --caption text")
 def import_(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder of tars or files, a tar, or a CSV file.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset to make, or to append to.")],
+    out: Annotated[
+        str, typer.Argument(metavar="OUT", help="Dataset to make, or to append to: a folder, s3://, gs://.")
+    ],
     kind: Annotated[str, typer.Option("--kind", help="webdataset, csv, video2dataset or hf (video folder).")],
     caption: Annotated[str | None, typer.Option("--caption", help="Column or .json key of captions.")] = None,
     source_column: Annotated[
@@ -215,9 +220,12 @@ def import_(
     _print(importation(source, out, config, scratch, workers))
 
 
-def dataset_folder(directory: Path) -> Path:
-    """The dataset of a curation run, or the folder itself."""
-    return directory / "dataset" if (directory / "dataset").is_dir() else directory
+def dataset_at(place: str) -> str | Path:
+    """The dataset of a curation run, or the folder itself; a uri as it is."""
+    if "://" in place:
+        return place
+    folder = Path(place)
+    return folder / "dataset" if (folder / "dataset").is_dir() else folder
 
 
 def _print(listing: "Listing") -> None:

@@ -11,7 +11,7 @@ _EXAMPLES = 3
 
 
 def importation(
-    source: Path, out: Path, config: ImportConfig, scratch: Path | None = None, num_workers: int = 2
+    source: Path, out: str | Path, config: ImportConfig, scratch: Path | None = None, num_workers: int = 2
 ) -> Listing:
     """Import a foreign dataset, and say what was taken how and what was not.
 
@@ -23,7 +23,7 @@ def importation(
     return listing_of(done, out)
 
 
-def listing_of(done: Imported, out: Path) -> Listing:
+def listing_of(done: Imported, out: str | Path) -> Listing:
     """An import as a table."""
     stats = done.manifest.stats
     rows = [

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field
 
 from shards.config import Config, parse_config
-from shards.errors import StoreError
+from shards.errors import ConfigError, StoreError
 from shards.storage.objects import ObjectMissing, StoredObject
 
 T = TypeVar("T")
@@ -57,7 +57,12 @@ class RemoteConfig(Config):
 
 
 def open_remote(uri: str, config: RemoteConfig) -> Any:
-    """The obstore store of a uri; endpoint and credentials come from the environment (AWS_…, GOOGLE_…, AZURE_…)."""
+    """The obstore store of a uri; endpoint and credentials come from the environment (AWS_…, GOOGLE_…, AZURE_…).
+
+    Raises:
+        ConfigError: the uri names no kind of store, or the environment lacks what its kind needs.
+    """
+    from obstore.exceptions import BaseError
     from obstore.store import from_url
 
     if uri.partition(":")[0] in _LOCAL_SCHEMES:
@@ -79,7 +84,13 @@ def open_remote(uri: str, config: RemoteConfig) -> Any:
         "retry_timeout": timedelta(seconds=config.deadline_s),
         "backoff": backoff,
     }
-    return from_url(uri, client_options=client, retry_config=retry)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    try:
+        return from_url(uri, client_options=client, retry_config=retry)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    except BaseError as error:
+        raise ConfigError(
+            f"store is {uri}; s3://bucket/folder, gs://…, az://… or a folder is allowed; {_first_line(error)}; correct "
+            f"the uri, or the variables that say where it is"
+        ) from error
 
 
 class ObjectStore:
@@ -136,14 +147,34 @@ class ObjectStore:
         )
 
     def list(self, prefix: str = "") -> list[StoredObject]:
-        """See Store. obstore does not repeat a listing whose answer breaks off."""
+        """See Store."""
+        return sorted((StoredObject(meta["path"], meta["size"]) for meta in self._metas(prefix)), key=_path_of)
+
+    def written_at_s(self) -> dict[str, float]:
+        """When each object was written, seconds since 1970 by the store's clock, by path."""
+        return {meta["path"]: meta["last_modified"].timestamp() for meta in self._metas("")}
+
+    def remove_if_older(self, path: str, before_s: float) -> bool:
+        """Remove an object unless it was written since (seconds since 1970); True if it is gone."""
         import obstore
 
-        def pages() -> list[Any]:
-            return [item for batch in obstore.list(self.store, prefix or None) for item in batch]
+        try:
+            written = self._repeatedly("removing", path, lambda: obstore.head(self.store, path)["last_modified"])
+            if written.timestamp() >= before_s:
+                return False
+            self._repeatedly("removing", path, lambda: obstore.delete(self.store, path))
+        except ObjectMissing:
+            pass
+        return True
 
-        found = self._repeatedly("listing", prefix or "everything", pages)
-        return sorted((StoredObject(item["path"], item["size"]) for item in found), key=lambda item: item.path)
+    def _metas(self, prefix: str) -> "list[Any]":  # the name is taken by the method
+        """What the store says of every object. obstore does not repeat a listing whose answer breaks off."""
+        import obstore
+
+        def pages() -> Any:
+            return [meta for batch in obstore.list(self.store, prefix or None) for meta in batch]
+
+        return self._repeatedly("listing", prefix or "everything", pages)
 
     def _put(self, path: str, data: bytes | Path, mode: Literal["create", "overwrite"]) -> bool:
         """False if the object exists and must not be overwritten."""
@@ -196,8 +227,18 @@ class ObjectStore:
     def _failure(self, doing: str, path: str, error: Exception) -> StoreError:
         if isinstance(error, FileNotFoundError):
             return ObjectMissing(f"{path} is missing in {self.uri}; the manifest names it; restore or republish")
-        reason = str(error).partition("\n")[0]
-        return StoreError(f"{doing} {path} in {self.uri} failed; {reason}; check network, credentials and space")
+        return StoreError(
+            f"{doing} {path} in {self.uri} failed; {_first_line(error)}; check network, credentials and space"
+        )
+
+
+def _path_of(item: StoredObject) -> str:
+    return item.path
+
+
+def _first_line(error: Exception) -> str:
+    """obstore's messages go on with what Rust knows of them."""
+    return str(error).partition("\n")[0]
 
 
 def _is_final(error: Exception) -> bool:

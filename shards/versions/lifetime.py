@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 
 from shards.errors import ConfigError, StoreError
 from shards.storage.store import LocalFolder, ObjectMissing, ObjectStore, Store
@@ -17,11 +17,7 @@ def written_at_s(store: Store) -> dict[str, float]:
     if isinstance(store, LocalFolder):
         return {item.path: _changed_s(store, item.path) for item in store.list()}
     if isinstance(store, ObjectStore):
-        import obstore
-
-        with _remote("listing", "ages", store):
-            items = [item for batch in obstore.list(store.store) for item in batch]
-        return {item["path"]: item["last_modified"].timestamp() for item in items}
+        return store.written_at_s()
     raise _unknown(store)
 
 
@@ -71,29 +67,8 @@ def remove_if_older(store: Store, path: str, before_s: float) -> bool:
                 ) from error
         return True
     if isinstance(store, ObjectStore):
-        return _remove_remote(store, path, before_s)
+        return store.remove_if_older(path, before_s)
     raise _unknown(store)
-
-
-def _remove_remote(store: ObjectStore, path: str, before_s: float) -> bool:
-    import obstore
-
-    with suppress(FileNotFoundError), _remote("removing", path, store):
-        if obstore.head(store.store, path)["last_modified"].timestamp() >= before_s:
-            return False
-        obstore.delete(store.store, path)
-    return True
-
-
-@contextmanager
-def _remote(doing: str, path: str, store: ObjectStore) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise StoreError(f"{doing} {path} in {store.uri} failed; {reason}; check network and credentials") from error
 
 
 def _changed_s(store: LocalFolder, path: str) -> float:
