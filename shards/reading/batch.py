@@ -2,6 +2,7 @@
 
 The sampler hands out (epoch, step); a worker makes the whole batch of that step for its rank. There is no worker state,
 so nothing to snapshot: the position after a batch is a few numbers, valid for any world size and number of workers.
+Who wants a DataLoader of their own takes `shards.reading.epoch.EpochBatches`.
 """
 
 import contextlib
@@ -11,61 +12,31 @@ import os
 import select
 import threading
 import traceback
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from shards.errors import ConfigError, ReelmillError
-from shards.plans.plan import BatchPlan, GlobalBatch, sample_generator
-from shards.plans.position import LoaderState, following, position, start_at
-from shards.plans.view import BORDER_COLUMNS, ViewConfig
+from shards.errors import ReelmillError
+from shards.plans.plan import BatchPlan
+from shards.plans.position import LoaderState, following, start_at
+from shards.plans.view import ViewConfig
 from shards.reading.config import ReadingConfig
-from shards.reading.damage import Damage, first_intact
-from shards.reading.decode_child import ClipDecoder
-from shards.reading.fetching import ReadAhead, reading_store
+from shards.reading.damage import Damage
+from shards.reading.fetching import reading_store
+from shards.reading.making import VIDEO, Batch, BatchMaker
 from shards.reading.reader import ShardDataset
 from shards.reading.watchdog import Board, InThread, Watchdog, show_stacks_on_signal
+
+__all__ = ["Batch", "Batches", "LoaderState", "loader", "start_worker", "worker_context"]
 
 log = logging.getLogger(__name__)
 
 Step = tuple[int, int, frozenset[int]]  # epoch, step, ids known to be damaged
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What a rank trains on in one step (B = samples, T = frames, H, W = pixels, C = RGB).
-
-    Attributes:
-        video_BTHWC: uint8, upright.
-        captions: per sample; None only where the plan does not require captions.
-        ids: int64 (B,), of the samples in this version.
-        keys: their names in the shards.
-        scores: float32 (B,) of each column of the view; NaN is null.
-        is_pad_B: bool; padding repeats a sample and should not count in a mean (never true with tail: drop).
-        epoch: of this batch.
-        position: AFTER this batch; what a checkpoint stores.
-        damages: samples of the plan that others stand in for (only with on_damage: substitute).
-    """
-
-    video_BTHWC: torch.Tensor
-    captions: list[str | None]
-    ids: torch.Tensor
-    keys: list[str]
-    scores: dict[str, torch.Tensor]
-    is_pad_B: torch.Tensor
-    epoch: int
-    position: LoaderState
-    damages: tuple[Damage, ...] = ()
-
-    def pin_memory(self) -> "Batch":
-        """The same batch in pinned memory, for copies that overlap."""
-        return replace(self, video_BTHWC=self.video_BTHWC.pin_memory())
 
 
 @dataclass(frozen=True)
@@ -79,8 +50,9 @@ class _Failed:
 def loader(
     dataset: ShardDataset,
     plan: BatchPlan,
-    view: ViewConfig,
+    view: ViewConfig | None,
     *,
+    members: Sequence[str] = (VIDEO,),
     rank: int = 0,
     world: int = 1,
     num_workers: int = 0,
@@ -93,7 +65,8 @@ def loader(
     Args:
         dataset: an opened version.
         plan: `dataset.plan(config, view)`.
-        view: the same view.
+        view: the same view; None if no clip is decoded.
+        members: what is read of each sample: mp4, latent.npy, text.npy; see `Batch.tensors`.
         rank: of this process among the data-parallel ones.
         world: their number.
         num_workers: processes that decode; 0 decodes in a thread of this one.
@@ -102,12 +75,10 @@ def loader(
         reading: waiting, damage, trust, storage.
 
     Raises:
-        ConfigError: the world does not divide the global batch, or the view needs columns that are not there.
+        ConfigError: the world does not divide the global batch, or samples lack what view or members ask for.
         ContractError: the state is of other data or another plan; while batches are taken: data is damaged.
         LoaderStopped: while batches are taken: a worker is dead or stuck.
     """
-    plan.check_world(world)
-    _check_borders(dataset, view)
     start = start_at(dataset, plan, state)
     reading = reading or ReadingConfig()
     dataset = dataset.through(partial(reading_store, reading=reading))
@@ -117,14 +88,14 @@ def loader(
         board.enter(0)
     watchdog = Watchdog(dataset, board, rank, reading.timeout_s)
     batches = DataLoader(
-        _RankBatches(dataset, plan, view, reading, rank, world, board),
+        _Batches(BatchMaker(dataset, plan, view, reading, rank, world, members, board)),
         batch_size=None,
         sampler=_Steps(start, plan.steps_per_epoch, damaged),
         num_workers=num_workers,
         collate_fn=_as_is,  # pyright: ignore[reportArgumentType]  one step is one batch already
         pin_memory=pin_memory and num_workers > 0,
         worker_init_fn=partial(_start_watched, os.getpid(), board),
-        multiprocessing_context=worker_context() if num_workers else None,
+        multiprocessing_context=worker_context(reading.start) if num_workers else None,
         prefetch_factor=reading.prefetch_factor if num_workers else None,
         timeout=watchdog.poll_s if num_workers else 0,
     )
@@ -191,87 +162,22 @@ class _Steps(Sampler[Step]):
             epoch, step = following(epoch, step, self.steps_per_epoch)
 
 
-class _RankBatches(Dataset["Batch | _Failed"]):
-    def __init__(
-        self,
-        dataset: ShardDataset,
-        plan: BatchPlan,
-        view: ViewConfig,
-        reading: ReadingConfig,
-        rank: int,
-        world: int,
-        board: Board,
-    ) -> None:
-        self.dataset, self.plan, self.view, self.reading = dataset, plan, view, reading
-        self.rank, self.world, self.board = rank, world, board
-        self.decoder = ClipDecoder(reading)
-        self.members = ReadAhead(dataset, reading.parallel_reads)
+class _Batches(Dataset["Batch | _Failed"]):
+    def __init__(self, maker: BatchMaker) -> None:
+        self.maker = maker
 
     def __getitem__(self, at: Step) -> Batch | _Failed:
         try:
-            return self._batch(*at)
+            return self.maker.batch(*at)
         except ReelmillError as error:
             return _Failed(error, traceback.format_exc())
 
-    def _batch(self, epoch: int, step: int, damaged: frozenset[int]) -> Batch:
-        whole = self.plan.batch(epoch, step)
-        ids_B, frames, damages = self._taken(whole, epoch, damaged)
-        rows = [self.dataset.row(sample_id) for sample_id in ids_B.tolist()]
-        return Batch(
-            video_BTHWC=torch.from_numpy(np.stack(frames)),
-            captions=[self._caption(sample_id, epoch) for sample_id in ids_B.tolist()],
-            ids=torch.from_numpy(ids_B),
-            keys=[row["key"] for row in rows],
-            scores={name: torch.from_numpy(self.dataset.scores(name, ids_B)) for name in self.view.score_columns},
-            is_pad_B=torch.from_numpy(whole.of_rank(self.rank, self.world).is_pad_B),
-            epoch=epoch,
-            position=position(self.dataset, self.plan, *following(epoch, step, self.plan.steps_per_epoch)),
-            damages=damages,
-        )
 
-    def _taken(
-        self, whole: GlobalBatch, epoch: int, damaged: frozenset[int]
-    ) -> tuple[np.ndarray, list[np.ndarray], tuple[Damage, ...]]:
-        """This rank's part: ids, frames, and what stands in for what."""
-        ids_B, take = whole.ids_B.tolist(), partial(self._decode, epoch, self.plan.view_of(whole.bucket))
-        places = range(self.rank, len(ids_B), self.world)
-        self.members.start([ids_B[place] for place in places if ids_B[place] not in damaged], "mp4")
-        if self.reading.on_damage == "raise":
-            return whole.ids_B[places], [take(ids_B[place]) for place in places], ()
-        broken = dict.fromkeys(damaged, "")
-        taken = [first_intact(ids_B, place, broken, take) for place in places]
-        pairs = [(ids_B[place], sample_id) for place, (sample_id, _) in zip(places, taken, strict=True)]
-        damages = tuple(self._damage(*pair, broken) for pair in pairs if pair[0] != pair[1])
-        return np.array([sample_id for sample_id, _ in taken]), [frames for _, frames in taken], damages
-
-    def _caption(self, sample_id: int, epoch: int) -> str | None:
-        return self.plan.caption(epoch, sample_id, self.dataset.texts(sample_id, self.plan.config.captions))
-
-    def _damage(self, sample_id: int, substitute_id: int, broken: dict[int, str]) -> Damage:
-        keys = [self.dataset.row(number)["key"] for number in (sample_id, substitute_id)]
-        return Damage(keys[0], sample_id, broken[sample_id], keys[1], substitute_id)
-
-    def _decode(self, epoch: int, view: ViewConfig, sample_id: int) -> np.ndarray:
-        generator = sample_generator(self.plan.config.seed, epoch, sample_id)
-        info = get_worker_info()
-        with self.board.reading(info.id if info else 0, sample_id, "mp4"):
-            mp4 = self.members.read(sample_id, "mp4")
-            return self.decoder.decode(mp4, self.dataset.row(sample_id), view, generator)
-
-
-def _check_borders(dataset: ShardDataset, view: ViewConfig) -> None:
-    missing = [name for name in BORDER_COLUMNS if name not in dataset.rows.column_names]
-    if view.crop == "inner_box" and missing:
-        raise ConfigError(
-            f"view.crop is inner_box; the dataset has no columns {', '.join(missing)}; curate with borders or set "
-            f"view.crop to center"
-        )
-
-
-def worker_context() -> Any:
-    """Workers fork from a server that has imported torch once, not from this process with its threads and devices."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", __name__])
+def worker_context(start: str) -> Any:
+    """How workers begin: never forked from this process, which has threads and devices."""
+    context = multiprocessing.get_context(start)
+    if start == "forkserver":
+        context.set_forkserver_preload(["__main__", __name__])
     return context
 
 

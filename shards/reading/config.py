@@ -31,6 +31,10 @@ class ReadingConfig(Config):
     prefetch_factor: int = Field(
         default=2, gt=0, description="Batches that each decoding process works ahead; none without processes."
     )
+    start: Literal["forkserver", "spawn"] = Field(
+        default="forkserver",
+        description="How decoding processes begin: forked from a process that has imported torch once, or each anew.",
+    )
     on_damage: Literal["raise", "substitute"] = Field(
         default="raise",
         description="A sample whose bytes are not those that were published, or do not decode: stop, or put the next "

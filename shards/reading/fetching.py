@@ -29,8 +29,8 @@ class ReadAhead:
     def __reduce__(self) -> tuple[Any, ...]:
         return ReadAhead, (self.dataset, self.num_threads)
 
-    def start(self, sample_ids: Sequence[int], suffix: str) -> None:
-        """Begin with what will be wanted."""
+    def start(self, sample_ids: Sequence[int], suffixes: Sequence[str]) -> None:
+        """Begin with what will be wanted: these members of each sample."""
         if self.num_threads < 2:
             return
         if self._pool is None:
@@ -40,6 +40,7 @@ class ReadAhead:
         self._reads = {
             (sample_id, suffix): self._pool.submit(self.dataset.read_member, sample_id, suffix)
             for sample_id in dict.fromkeys(sample_ids)
+            for suffix in suffixes
         }
 
     def read(self, sample_id: int, suffix: str) -> bytes:

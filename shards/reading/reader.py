@@ -127,6 +127,10 @@ class ShardDataset:
         """Values of columns of text of a sample, such as captions."""
         return [self.rows.column(name)[sample_id].as_py() for name in names]
 
+    def key(self, sample_id: int) -> str:
+        """Name of a sample in the shards."""
+        return str(self.rows.column("key")[sample_id])
+
     def read(self, sample_id: int) -> dict[str, bytes]:
         """The bytes of every member of a sample."""
         return {suffix: self.read_member(sample_id, suffix) for suffix in self.members}
@@ -144,7 +148,10 @@ class ShardDataset:
             ContractError: the bytes are damaged or hold another array.
             StoreError: storage failed.
         """
-        data = self.read_member(sample_id, suffix)
+        return self.parse_array(sample_id, suffix, self.read_member(sample_id, suffix))
+
+    def parse_array(self, sample_id: int, suffix: str, data: bytes) -> np.ndarray:
+        """The array in the bytes of a .npy member, as `read_array` gives it."""
         dtype, shape = (self.rows.column(member_column(suffix, part))[sample_id].as_py() for part in ("dtype", "shape"))
         return load_npy(data, dtype, shape)
 

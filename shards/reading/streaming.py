@@ -88,7 +88,7 @@ def stream(
         num_workers=num_workers,
         collate_fn=_as_is,  # pyright: ignore[reportArgumentType]  one sample is what is handed out
         worker_init_fn=partial(start_worker, os.getpid()) if num_workers else None,
-        multiprocessing_context=worker_context() if num_workers else None,
+        multiprocessing_context=worker_context(reading.start) if num_workers else None,
     )
 
 
