@@ -29,7 +29,7 @@ from train.models.codec_transform import TransformCodecConfig
 from train.models.temporal import ConvMixerConfig, MixerConfig
 from train.models.text import TextConfig
 from train.models.unet import UNetConfig
-from train.objectives.noise import NoisePriorConfig
+from train.objectives.noise import IndependentNoiseConfig, NoisePriorConfig
 from train.objectives.objective import ObjectiveConfig
 from train.optim import BudgetConfig, OptimConfig
 from train.parameters import ParametersConfig
@@ -94,7 +94,7 @@ class TrainConfig(Config):
         default="none", description="Temporal resampler at sites: all keep the latent's frames."
     )
     text: TextConfig = Field(default_factory=TextConfig, description="Vocabulary and text encoder.")
-    noise_prior: NoisePriorConfig = Field(default_factory=NoisePriorConfig, description="Noise across frames.")
+    noise_prior: NoisePriorConfig = Field(default_factory=IndependentNoiseConfig, description="Noise across frames.")
     objective: ObjectiveConfig = Field(default_factory=ObjectiveConfig, description="What the network learns.")
     conditions: ConditionsConfig = Field(default_factory=ConditionsConfig, description="What the network is told.")
     parameters: ParametersConfig = Field(default_factory=ParametersConfig, description="What trains.")

@@ -23,7 +23,7 @@ RUNS = [
         "noise_prior.kind=mixed",
     ),
     ("mixer={kind: none}", "objective={target: v, schedule: {kind: cosine}}", "noise_prior.kind=progressive"),
-    ("optim.hidden=muon",),
+    ("optim.hidden=muon", "noise_prior.kind=base_residual"),
 ]
 
 

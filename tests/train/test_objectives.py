@@ -8,7 +8,6 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
 from shards.config import parse_config
 from shards.errors import ConfigError
-from train.objectives.noise import NoisePriorConfig, correlate, covariance
 from train.objectives.objective import ObjectiveConfig, corrupt, frame_losses, predicted_z
 from train.objectives.schedules import (
     CosineScheduleConfig,
@@ -111,20 +110,6 @@ def test_levels_come_from_the_body_or_from_the_tail():
     config = TimestepConfig(shift=3.0, tail_share=0.15, tail_start=0.85)
     t = training_t(config, torch.zeros(2), torch.tensor([0.14, 0.15]), torch.tensor([0.5, 0.5]))
     assert t.tolist() == pytest.approx([0.925, 0.75])
-
-
-@pytest.mark.parametrize("kind", ["independent", "mixed", "progressive"])
-def test_noise_has_the_covariance_its_prior_declares(kind):
-    prior = NoisePriorConfig(kind=kind, share=0.5)
-    white = torch.randn(4000, 3, 4, 2, 2, generator=torch.Generator().manual_seed(0))
-    samples_TM = correlate(prior, white).transpose(0, 1).flatten(1)
-    found_TT = samples_TM @ samples_TM.T / samples_TM.shape[1]
-    assert torch.allclose(found_TT.double(), covariance(prior, 3), atol=0.02)
-
-
-def test_progressive_noise_shares_less_with_distance():
-    assert covariance(NoisePriorConfig(kind="progressive", share=0.25), 3)[0].tolist() == [1.0, 0.5, 0.25]
-    assert covariance(NoisePriorConfig(kind="mixed", share=0.25), 3)[0].tolist() == [1.0, 0.25, 0.25]
 
 
 def test_each_frame_is_corrupted_at_its_own_level():
