@@ -12,7 +12,7 @@ from train.engine import Engine
 from train.metrics import sums_by_level
 from train.models.codec import pixels_of
 from train.objectives.noise import correlate
-from train.objectives.objective import corrupt, frame_losses
+from train.objectives.objective import clip_losses, corrupt, errors, frame_losses
 from train.objectives.timesteps import training_t
 from train.parallel import World, full, mean_over_ranks, sum_over_ranks
 from train.precision import autocast
@@ -89,9 +89,11 @@ class DenoisingStep:
         corrupted = corrupt(objective, example.z_BTCHW, example.noise_BTCHW, example.t_BT)
         with autocast(self.config.precision, self.world.device):
             output_BTCHW = self.engine.network(corrupted.x_BTCHW, example.t_BT, example.words_BL)
-        losses_BT = frame_losses(objective, output_BTCHW, example.z_BTCHW, example.noise_BTCHW, corrupted)
+        losses_BT, counted_BT = frame_losses(
+            errors(objective, output_BTCHW, example.z_BTCHW, example.noise_BTCHW, corrupted)
+        )
         by_level = sums_by_level(losses_BT.detach(), example.t_BT, self.config.metrics.level_bins)
-        return losses_BT.mean(), by_level
+        return clip_losses(losses_BT, counted_BT).mean(), by_level
 
     def _update(self, step: int, learning_rate: float) -> None:
         for optimizer in self.engine.optimizers:

@@ -22,8 +22,17 @@ RUNS = [
         "conditions.text.injection=cross_attention",
         "noise_prior.kind=mixed",
     ),
-    ("mixer={kind: none}", "objective={target: v, schedule: {kind: cosine}}", "noise_prior.kind=progressive"),
-    ("optim.hidden=muon", "noise_prior.kind=base_residual"),
+    (
+        "mixer={kind: none}",
+        "objective={target: v, schedule: {kind: cosine}, timesteps: {kind: uniform}}",
+        "noise_prior.kind=progressive",
+    ),
+    (
+        "optim.hidden=muon",
+        "noise_prior.kind=base_residual",
+        "objective={target: eps, schedule: {kind: linear}, timesteps: {kind: mode}, error: l1}",
+        "objective.weight.kind=uniform",
+    ),
 ]
 
 

@@ -6,7 +6,7 @@ from train.objectives.schedules import (
     CosineScheduleConfig,
     FlowScheduleConfig,
     ScaledLinearScheduleConfig,
-    scaled_linear_alpha_bar,
+    alpha_bar_table,
 )
 from train.sample.ddim import SamplerConfig, ddim, ddim_noise_scale, ddim_step, levels
 from train.sample.guidance import classifier_free
@@ -50,7 +50,7 @@ def test_fifty_steps_are_those_of_diffusers():
     theirs = DDIMScheduler(
         beta_start=0.0015, beta_end=0.0155, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=True
     )
-    table = scaled_linear_alpha_bar(schedule)
+    table = alpha_bar_table(schedule)
     theirs.alphas_cumprod = table[1:]
     theirs.final_alpha_cumprod = table[0]
     theirs.set_timesteps(50)
@@ -67,7 +67,7 @@ def test_fifty_steps_are_those_of_diffusers():
 
 def test_ancestral_noise_is_the_posterior_deviation_of_ddpm():
     schedule = ScaledLinearScheduleConfig()
-    table = scaled_linear_alpha_bar(schedule)
+    table = alpha_bar_table(schedule)
     beta = 1 - table[500] / table[499]
     posterior = (1 - table[499]) / (1 - table[500]) * beta
     assert ddim_noise_scale(schedule, 0.5, 0.499) == pytest.approx(float(posterior.sqrt()), rel=1e-9)

@@ -5,9 +5,9 @@ Whoever needs noise (loss, start of a sampler, its fresh noise) draws white nois
 
     independent     n_t = n'_t
     mixed           n_t = sqrt(a / (1 + a)) n + sqrt(1 / (1 + a)) n'_t,   a = alpha^2
-                    Ge et al. 2023 (PYoCo), mixed noise model: eps_shared of variance a / (1 + a), eps_ind of 1 / (1 + a)
+                    Ge et al. 2023 (PYoCo), mixed noise; the parts' variances are a / (1 + a) and 1 / (1 + a)
     progressive     n_t = sqrt(a / (1 + a)) n_(t-1) + sqrt(1 / (1 + a)) n'_t
-                    Ge et al. 2023 (PYoCo), progressive noise model: a random walk of variance 1
+                    Ge et al. 2023 (PYoCo), progressive noise: a random walk of variance 1
     base_residual   n_t = sqrt(lambda_t) b + sqrt(1 - lambda_t) r_t,   lambda of the middle frame 1
                     Luo et al. 2023 (VideoFusion), decomposed diffusion: base noise b, residual noise r_t
 """

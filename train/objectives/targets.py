@@ -1,6 +1,6 @@
 """Targets: what the network predicts, and the clean latent that a prediction implies.
 
-    z      the data itself
+    x0     the data itself, z
     eps    the noise n                                      Ho et al. 2020, eq. 14
     v      alpha n - sigma z                                Salimans and Ho 2022, appendix D
     flow   n - z, the velocity of the straight line         Liu et al. 2022, eq. 1
@@ -12,12 +12,12 @@ from typing import Literal
 
 from torch import Tensor
 
-Target = Literal["z", "eps", "v", "flow"]
+Target = Literal["eps", "v", "x0", "flow"]
 
 
 def target_of(target: Target, z: Tensor, noise: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
     """What the network should say about x = alpha z + sigma noise."""
-    if target == "z":
+    if target == "x0":
         return z
     if target == "eps":
         return noise
@@ -28,7 +28,7 @@ def target_of(target: Target, z: Tensor, noise: Tensor, alpha: Tensor, sigma: Te
 
 def z_from(target: Target, output: Tensor, x: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
     """The clean latent implied by the network's output at x = alpha z + sigma noise."""
-    if target == "z":
+    if target == "x0":
         return output
     if target == "eps":
         return (x - sigma * output) / alpha
@@ -39,7 +39,7 @@ def z_from(target: Target, output: Tensor, x: Tensor, alpha: Tensor, sigma: Tens
 
 def z_per_output(target: Target, alpha: Tensor, sigma: Tensor) -> Tensor:
     """|d z / d output| of `z_from`: turns an error of the output into an error of the clean latent."""
-    if target == "z":
+    if target == "x0":
         return (alpha + sigma) * 0 + 1
     if target == "eps":
         return sigma / alpha
