@@ -24,6 +24,7 @@ _ZEROS = bytes(RECORD)
 _MODE, _TIME = b"0000644\0" + b"0000000\0" * 2, b"00000000000\0"
 _REST = b"0" + bytes(100) + _MAGIC + bytes(247)
 _FIXED_SUM = sum(_MODE) + sum(_TIME) + 8 * ord(" ") + sum(_REST)
+_NAME = re.compile(rb"(%b)\.(%b)\0+" % (KEY.pattern.encode(), "|".join(map(re.escape, SUFFIXES)).encode()))
 
 
 @dataclass(frozen=True)
@@ -98,17 +99,18 @@ def tar_end(size: int) -> bytes:
 def _members(tar: memoryview) -> Iterator[Member]:
     offset = 0
     while True:
-        header = bytes(tar[offset : offset + BLOCK])
+        header = tar[offset : offset + BLOCK].tobytes()
         if len(header) < BLOCK:
             raise _broken(offset, "the file ends where a header or the end mark belongs")
         if header[0] == 0 and _is_zero(header):
             break
-        key, suffix, size = _read_header(header, offset)
+        key, suffix, size = _our_header(header) or _read_header(header, offset)
         start = offset + BLOCK
-        end = start + -(-size // BLOCK) * BLOCK
+        padding = -size % BLOCK
+        end = start + size + padding
         if end > len(tar):
             raise _broken(offset, f"{key}.{suffix} has {size} bytes, the file only {len(tar) - start} more")
-        if not _is_zero(tar[start + size : end]):
+        if tar[start + size : end].tobytes() != _ZEROS[:padding]:
             raise _broken(offset, f"the padding after {key}.{suffix} is not zero")
         yield Member(key, suffix, start, size)
         offset = end
@@ -116,12 +118,24 @@ def _members(tar: memoryview) -> Iterator[Member]:
         raise _broken(offset, "the end is not at least two blocks of zeros")
 
 
+def _our_header(header: bytes) -> tuple[str, str, int] | None:
+    """Key, suffix and size of a header that is as `tar_header` makes it; None: look closer."""
+    name = _NAME.fullmatch(header, 0, 100)
+    if not name or header[100:124] != _MODE or header[136:148] != _TIME or header[154:] != b"\0 " + _REST:
+        return None
+    size, checksum = header[124:135], header[148:154]
+    if size.strip(b"01234567") or checksum.strip(b"01234567") or header[135]:
+        return None
+    if int(checksum, 8) != sum(header[: name.end(2)]) + sum(size) + _FIXED_SUM:
+        return None
+    return name[1].decode(), name[2].decode(), int(size, 8)
+
+
 def _read_header(header: bytes, offset: int) -> tuple[str, str, int]:
-    """Key, suffix and size."""
+    """Key, suffix and size of a header that another writer made, or that is damaged."""
+    _check_header(header, offset)
     name = header[:100].rstrip(b"\0").decode("ascii", "backslashreplace")
-    size = _octal(header[124:136], offset) if header[257:265] == _MAGIC else 0
-    if size >= 8**11 or not name.isascii() or header != tar_header(name, size):
-        _check_header(header, offset)  # of another writer, or damaged
+    size = _octal(header[124:136], offset)
     key, _, suffix = name.partition(".")
     if not KEY.fullmatch(key) or suffix not in SUFFIXES:
         raise _broken(offset, f"the name is {name!r}, not <key>.<{'|'.join(SUFFIXES)}>")

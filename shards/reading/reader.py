@@ -165,8 +165,9 @@ class ShardDataset:
         """
         if suffix not in self.members:
             raise ConfigError(f"member is {suffix!r}; {', '.join(self.members)} are in {self.store.uri}; name one")
-        shard = self.rows.column("shard")[sample_id].as_py()
-        offset, size, wanted = (int(self._places[suffix, part][sample_id]) for part in _PLACE)
+        shard = self._shards[sample_id].as_py()
+        offsets_N, sizes_N, xxh3_N = self._places[suffix]
+        offset, size, wanted = int(offsets_N[sample_id]), int(sizes_N[sample_id]), int(xxh3_N[sample_id])
         data = self.store.get_range(shard, offset, size)
         intact = len(data) == size and xxhash.xxh3_64_intdigest(data) == wanted
         if not intact and isinstance(self.store, CachedStore) and self.store.forget(shard):
@@ -182,7 +183,7 @@ class ShardDataset:
     def place(self, sample_id: int, suffix: str) -> str:
         """Where a member lies, for people."""
         shard, key = (self.rows.column(name)[sample_id].as_py() for name in ("shard", "key"))
-        return f"sample {key} (.{suffix} at byte {self._places[suffix, 'offset'][sample_id]} of {shard})"
+        return f"sample {key} (.{suffix} at byte {self._places[suffix][0][sample_id]} of {shard})"
 
     def plan(self, config: PlanConfig, view: ViewConfig | None = None) -> BatchPlan:
         """Batches over the samples that plan and view can use.
@@ -206,9 +207,14 @@ class ShardDataset:
         return name
 
     @cached_property
-    def _places(self) -> Mapping[tuple[str, str], np.ndarray]:
-        names = {(suffix, part): member_column(suffix, part) for suffix in self.members for part in _PLACE}
-        return {key: self.rows.column(name).to_numpy() for key, name in names.items()}
+    def _places(self) -> Mapping[str, list[np.ndarray]]:
+        """Offset, size and checksum of a member, of all samples."""
+        columns = {suffix: [member_column(suffix, part) for part in _PLACE] for suffix in self.members}
+        return {suffix: [self.rows.column(name).to_numpy() for name in names] for suffix, names in columns.items()}
+
+    @cached_property
+    def _shards(self) -> pa.ChunkedArray:
+        return self.rows.column("shard")
 
     @cached_property
     def _row_columns(self) -> Mapping[str, pa.ChunkedArray]:

@@ -69,3 +69,14 @@ def test_a_sample_without_one_of_its_members_is_refused(tmp_path: Path):
 def test_a_shard_of_nothing_is_refused(tmp_path: Path):
     with pytest.raises(ContractError, match="shard has 0 samples"):
         write_shard(tmp_path / "s.tar", [])
+
+
+def test_more_small_members_than_one_system_call_takes_are_all_written(tmp_path: Path):
+    """3,600 members; the kernel takes 1,024 parts at once, and a member is three."""
+    samples = [SampleBytes(f"k{n:04d}", {"json": b"%d" % n, "mp4": b"v" * (n % 7), "txt": b""}) for n in range(1200)]
+    record = write_shard(tmp_path / "s.tar", samples)
+    tar = (tmp_path / "s.tar").read_bytes()
+    assert [key for key, _ in record.samples] == [sample.key for sample in samples]
+    assert record.sha256 == hashlib.sha256(tar).hexdigest()
+    listed = subprocess.run(["tar", "-tf", tmp_path / "s.tar"], capture_output=True, text=True, check=True).stdout
+    assert listed.split() == [f"k{n:04d}.{suffix}" for n in range(1200) for suffix in ("json", "mp4", "txt")]
