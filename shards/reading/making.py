@@ -31,8 +31,8 @@ class Batch:
 
     Attributes:
         bucket: of all its samples: those of a bucket have one shape. Joint images are a bucket of clips of one frame.
-        tensors: of each member that was asked for: `mp4` uint8 (B, T, H, W, C), upright; `latent.npy`, `text.npy` (B, …)
-            as they are stored.
+        tensors: of each member that was asked for: `mp4` uint8 (B, T, H, W, C), upright; `latent.npy` and `text.npy`
+            (B, …) as they are stored.
         captions: per sample; None only where the plan does not require captions.
         ids: int64 (B,), of the samples in this version.
         keys: their names in the shards.
@@ -55,7 +55,7 @@ class Batch:
     damages: tuple[Damage, ...] = field(default=())
 
     @property
-    def video_BTHWC(self) -> torch.Tensor:
+    def video_BTHWC(self) -> torch.Tensor:  # noqa: N802  the shape is in the name
         """uint8 RGB, upright.
 
         Raises:

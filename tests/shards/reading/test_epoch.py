@@ -36,9 +36,9 @@ def whole(batches: EpochBatches, **options: object) -> list[Batch]:
 
 
 def same(left: list[Batch], right: list[Batch]) -> bool:
-    return [(batch.keys, batch.position) for batch in left] == [
-        (batch.keys, batch.position) for batch in right
-    ] and all(torch.equal(one.video_BTHWC, other.video_BTHWC) for one, other in zip(left, right, strict=True))
+    named = [[(batch.keys, batch.position) for batch in batches] for batches in (left, right)]
+    pictures = zip(left, right, strict=True)
+    return named[0] == named[1] and all(torch.equal(one.video_BTHWC, other.video_BTHWC) for one, other in pictures)
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more processes than this machine has cores
