@@ -32,6 +32,7 @@ class CopyPlan:
         source_pts_P: pts in the source; the first packet is a key packet.
         pts_P: presentation times, the first decode time being 0.
         dts_P: decode times, strictly increasing, never after the presentation.
+        is_sync_P: a decoder that begins here shows everything from here on: no later packet is presented earlier.
         last_duration: of the packet decoded last.
         edit: what a player presents.
         frame_pts: times of the presented frames as a player sees them, from 0 on.
@@ -41,6 +42,7 @@ class CopyPlan:
     source_pts_P: Sequence[int]
     pts_P: Sequence[int]
     dts_P: Sequence[int]
+    is_sync_P: Sequence[bool]
     last_duration: int
     edit: Edit
     frame_pts: Sequence[int]
@@ -118,11 +120,25 @@ def plan_copy(marks: Sequence[Mark], start_pts: int, end_pts: int, num: int, max
         source_pts_P=pts_P,
         pts_P=[(pts - origin) * num for pts in pts_P],
         dts_P=[(pts - ordered[0]) * num for pts in ordered],
+        is_sync_P=_sync(marks),
         last_duration=max(1, marks[-1].duration) * num,
         edit=Edit((first - origin) * num, (end_pts - first) * num),
         frame_pts=[(pts - first) * num for pts in inside],
         preroll_frames=sum(pts < first for pts in pts_P),
     )
+
+
+def _sync(marks: Sequence[Mark]) -> list[bool]:
+    """Which packets MP4 may call sync samples: the first, and key packets that no leading picture follows.
+
+    Whoever seeks by FFmpeg's MP4 demuxer to a picture that leads an open group lands on the group's own key packet, and
+    the picture is decoded without what it refers to.
+    """
+    found, least_later = [], marks[-1].pts
+    for mark in reversed(marks):
+        found.append(mark.is_key and mark.pts <= least_later)
+        least_later = min(least_later, mark.pts)
+    return [True, *found[-2::-1]]
 
 
 def _check_times(marks: Sequence[Mark], start_pts: int, end_pts: int) -> None:
@@ -143,10 +159,11 @@ def _mux(packets: "Iterator[Packet[VideoStream]]", stream: "VideoStream", plan: 
         track = target.add_stream_from_template(stream, opaque=True)
         # The container's word, which players follow; the template carries only the codec's own.
         track.codec_context.sample_aspect_ratio = stream.sample_aspect_ratio or Fraction(0)
-        for packet, pts, dts, duration in zip(packets, plan.pts_P, plan.dts_P, steps, strict=True):
+        times = zip(plan.pts_P, plan.dts_P, steps, plan.is_sync_P, strict=True)
+        for packet, (pts, dts, duration, is_sync) in zip(packets, times, strict=True):
             packet.stream = track
             packet.time_base = tick
-            packet.pts, packet.dts, packet.duration = pts, dts, duration
+            packet.pts, packet.dts, packet.duration, packet.is_keyframe = pts, dts, duration, is_sync
             target.mux(packet)
 
 

@@ -32,6 +32,16 @@ def test_leading_pictures_of_an_open_group_count_as_preroll():
     assert plan.edit.media_time == plan.pts_P[0]
 
 
+def test_only_a_key_packet_that_no_leading_picture_follows_is_a_place_to_seek_to():
+    plan = plan_copy(marks(0, 1, 4, 2, 3, 5, 6, keys=(0, 4, 5)), 0, 7, num=1, max_preroll=1)
+    assert plan.is_sync_P == [True, False, False, False, False, True, False]  # 2 and 3 refer to what lies before 4
+
+
+def test_a_clip_begins_at_a_place_to_seek_to_even_if_leading_pictures_follow():
+    plan = plan_copy(marks(10, 8, 9, 13, 11, 12, keys=(10,)), 10, 14, num=1, max_preroll=1)
+    assert plan.is_sync_P == [True, False, False, False, False, False]
+
+
 def test_a_time_base_of_1001_30000_gives_ticks_of_1_30000():
     plan = plan_copy(marks(4, 5, 6, keys=(4,)), 5, 7, num=1001, max_preroll=1)
     assert plan.dts_P == [0, 1001, 2002]
