@@ -28,6 +28,7 @@ from train.models.codec import CodecConfig
 from train.models.codec_transform import TransformCodecConfig
 from train.models.temporal import ConvMixerConfig, MixerConfig
 from train.models.text import TextConfig
+from train.models.trunk import TrunkConfig
 from train.models.unet import UNetConfig
 from train.objectives.noise import IndependentNoiseConfig, NoisePriorConfig
 from train.objectives.objective import ObjectiveConfig
@@ -86,10 +87,8 @@ class TrainConfig(Config):
     data: DataConfig = Field(default_factory=DataConfig, description="Clips.")
     codec: CodecConfig = Field(default_factory=TransformCodecConfig, description="Pixels to latents.")
     latents: LatentsConfig = Field(default_factory=LatentsConfig, description="Scale of latents.")
-    trunk: UNetConfig = Field(default_factory=UNetConfig, description="Spatial trunk.")
-    mixer: MixerConfig = Field(
-        default_factory=ConvMixerConfig, description="Temporal mixer at every site of the trunk."
-    )
+    trunk: TrunkConfig = Field(default_factory=UNetConfig, description="Spatial trunk.")
+    mixer: MixerConfig = Field(default_factory=ConvMixerConfig, description="Temporal mixer at the sites of the trunk.")
     resampler: Literal["none"] = Field(
         default="none", description="Temporal resampler at sites: all keep the latent's frames."
     )
@@ -106,3 +105,8 @@ class TrainConfig(Config):
     budget: BudgetConfig = Field(default_factory=lambda: BudgetConfig(steps=1500), description="When training ends.")
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig, description="Checkpoints.")
     metrics: MetricsConfig = Field(default_factory=MetricsConfig, description="Reports.")
+
+    @model_validator(mode="after")
+    def _mixer_has_sites(self) -> "TrainConfig":
+        self.trunk.check_mixer(self.mixer)
+        return self

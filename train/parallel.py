@@ -13,7 +13,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from train.models.unet import Site
+from train.models.sites import Site
 
 
 @dataclass(frozen=True)

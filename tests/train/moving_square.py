@@ -60,7 +60,7 @@ TINY = {
         "plan": {"global_batch": 4},
     },
     "latents": {"num_batches": 2},
-    "trunk": {"channels": [8, 16], "modulation_width": 16, "num_heads": 2},
+    "trunk": {"kind": "unet2d", "channels": [8, 16], "modulation_width": 16, "num_heads": 2},
     "text": {"width": 8, "num_heads": 2, "max_words": 5},
     "conditions": {"text": {"layout_channels": 2, "layout_px": 4}},
     "optim": {"warmup_steps": 2},

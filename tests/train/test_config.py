@@ -12,6 +12,7 @@ from train.plan import describe_model
 from train.sample.generate import generate
 from train.trainer import fit
 
+ADM = "kind: adm_unet, channels: [8, 16], blocks_per_level: 1, attention_levels: [1], norm_groups: 4"
 # Together these runs pass through every value of every primitive that has leaves of its own.
 RUNS = [
     ("budget.seconds=1000", "metrics.tensorboard=true", "sampler.eta=0.5"),
@@ -32,6 +33,17 @@ RUNS = [
         "noise_prior.kind=base_residual",
         "objective={target: eps, schedule: {kind: linear}, timesteps: {kind: mode}, error: l1}",
         "objective.weight.kind=uniform",
+    ),
+    (
+        f"trunk={{{ADM}, num_heads: null, head_width: 8, attention: transformer, modulation: add, norm_over: clip}}",
+        "mixer={kind: by_site, enter: {kind: conv_stack, num_layers: 2, norm_groups: 4}, block: {kind: shift}, "
+        "attention: {kind: transformer, head_width: 4, norm_groups: 4, positions: bias}, inner: {kind: conv}}",
+        "conditions.text.injection=cross_attention",
+    ),
+    (
+        f"trunk={{{ADM}, num_heads: 2}}",
+        "mixer={kind: attention, num_heads: null, head_width: 4, norm: group, norm_groups: 4, positions: relative, "
+        "window: 2, causal: true}",
     ),
 ]
 

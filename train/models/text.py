@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from shards.config import Config
 from shards.errors import ConfigError
-from train.models.temporal import sines
+from train.models.layers import sines
 
 PAD, UNKNOWN = 0, 1
 _SPECIAL = ["<pad>", "<unknown>"]
@@ -124,10 +124,11 @@ def time_basis(num_frames: int) -> Tensor:
 class LevelEmbedding(nn.Module):
     """Noise level of each frame as a vector."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, features: int = 64) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(64, width), nn.SiLU(), nn.Linear(width, width))
+        self.features = features
+        self.net = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
 
-    def forward(self, t_BT: Tensor) -> Tensor:
+    def forward(self, level_BT: Tensor) -> Tensor:
         """Vectors of shape (B, T, D)."""
-        return self.net(sines(1000 * t_BT, 64))
+        return self.net(sines(1000 * level_BT, self.features))

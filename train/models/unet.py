@@ -1,11 +1,10 @@
 """The spatial trunk: a 2-D U-Net on each frame, temporal mixers at its sites, joint attention where it is small.
 
-A site is one `Site` module: residual block (per-frame FiLM), temporal mixer, joint space-time attention, attention to
+A site is one `CompactSite`: residual block (per-frame FiLM), temporal mixer, joint space-time attention, attention to
 the words. Their names are `trunk.down.<k>`, `trunk.middle.<k>` and `trunk.up.<k>`, k counted from the
 finest level.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -14,7 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shards.config import Config
-from train.models.temporal import Attention, MixerConfig, build_mixer, channels_first, channels_last, zeroed
+from shards.errors import ConfigError
+from train.models.layers import Attention, channels_first, channels_last, norm_over_clip, zeroed
+from train.models.sites import Conditioning, Site
+from train.models.temporal import BySiteConfig, MixerConfig, SiteMixerConfig, build_mixer
+
+Modulation = Literal["scale_shift", "add"]
 
 
 class UNetConfig(Config):
@@ -34,52 +38,70 @@ class UNetConfig(Config):
     norm_groups: int = Field(default=8, ge=1, description="Groups of GroupNorm; divides the channels.")
     modulation_width: int = Field(default=256, ge=8, description="Width of the vector that modulates each frame.")
 
+    @property
+    def level_features(self) -> int:
+        """Sines and cosines of the noise level."""
+        return 64
 
-@dataclass(frozen=True)
-class Conditioning:
-    """What every site may use.
+    def check_mixer(self, mixer: MixerConfig) -> None:
+        """Refuse a mixer that has no site here.
 
-    Attributes:
-        film_ND: modulation of each frame.
-        words_BLD: word vectors for cross-attention; None if text does not enter that way.
-        num_frames: T, with N = B * T.
-    """
-
-    film_ND: Tensor
-    words_BLD: Tensor | None
-    num_frames: int
+        Raises:
+            ValueError: it asks for a place that this trunk does not have.
+        """
+        if isinstance(mixer, BySiteConfig):
+            raise ValueError(
+                "mixer.kind is by_site with trunk.kind unet2d, which has one site per block; a single mixer is "
+                "allowed; change one of them"
+            )
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions on each frame; scale and shift per frame between them."""
+    """Two convolutions on each frame; the frame's vector enters between them."""
 
-    def __init__(self, channels_in: int, channels: int, config: UNetConfig) -> None:
+    def __init__(
+        self, channels_in: int, channels: int, modulation_width: int, norm_groups: int, modulation: Modulation
+    ) -> None:
         super().__init__()
-        self.norm_in = nn.GroupNorm(config.norm_groups, channels_in)
+        self.scales = modulation == "scale_shift"
+        self.norm_in = nn.GroupNorm(norm_groups, channels_in)
         self.conv_in = nn.Conv2d(channels_in, channels, 3, padding=1)
-        self.film = nn.Linear(config.modulation_width, 2 * channels)
-        self.norm_out = nn.GroupNorm(config.norm_groups, channels)
+        self.film = nn.Linear(modulation_width, (2 if self.scales else 1) * channels)
+        self.norm_out = nn.GroupNorm(norm_groups, channels)
         self.conv_out = zeroed(nn.Conv2d(channels, channels, 3, padding=1))
         self.skip = nn.Conv2d(channels_in, channels, 1) if channels_in != channels else nn.Identity()
 
-    def forward(self, x_NCHW: Tensor, film_ND: Tensor) -> Tensor:
-        """Residual block, modulated."""
-        h_NCHW = self.norm_out(self.conv_in(functional.silu(self.norm_in(x_NCHW))))
-        scale_NC, shift_NC = self.film(functional.silu(film_ND)).chunk(2, dim=-1)
-        h_NCHW = h_NCHW * (1 + scale_NC[..., None, None]) + shift_NC[..., None, None]
+    def forward(self, x_NCHW: Tensor, film_ND: Tensor, normed_frames: int = 1) -> Tensor:
+        """Residual block, modulated: norm(h) (1 + scale) + shift, or norm(h + shift).
+
+        Args:
+            x_NCHW: pictures.
+            film_ND: vector of each.
+            normed_frames: pictures that follow one another and share the statistics of the norms.
+        """
+        h_NCHW = self.conv_in(functional.silu(norm_over_clip(self.norm_in, x_NCHW, normed_frames)))
+        film_NC11 = self.film(functional.silu(film_ND))[..., None, None]
+        if self.scales:
+            scale_NC11, shift_NC11 = film_NC11.chunk(2, dim=1)
+            h_NCHW = norm_over_clip(self.norm_out, h_NCHW, normed_frames) * (1 + scale_NC11) + shift_NC11
+        else:
+            h_NCHW = norm_over_clip(self.norm_out, h_NCHW + film_NC11, normed_frames)
         return self.skip(x_NCHW) + self.conv_out(functional.silu(h_NCHW))
 
 
-class Site(nn.Module):
+class CompactSite(Site):
     """One place of the trunk: space, then time, then both jointly, then the words."""
 
     def __init__(
-        self, channels_in: int, channels: int, config: UNetConfig, mixer: MixerConfig, attends: bool, text_width: int
+        self, channels_in: int, level: int, config: UNetConfig, mixer: SiteMixerConfig, attends: bool, text_width: int
     ) -> None:
         super().__init__()
-        self.space = ResidualBlock(channels_in, channels, config)
+        self.level, self.channels = level, config.channels[level]
+        channels = self.channels
+        self.space = ResidualBlock(channels_in, channels, config.modulation_width, config.norm_groups, "scale_shift")
         self.time = build_mixer(mixer, channels)
         self.joint = Attention(channels, config.num_heads) if attends and mixer.kind != "none" else None
+        self.kinds = (("space", "block"),) if self.joint is None else (("space", "block"), ("joint", "attention"))
         self.words = Attention(channels, config.num_heads, text_width) if text_width else None
 
     def forward(self, x_NCHW: Tensor, given: Conditioning) -> Tensor:
@@ -103,13 +125,15 @@ class UNet(nn.Module):
         self, config: UNetConfig, mixer: MixerConfig, channels_in: int, channels_out: int, text_width: int
     ) -> None:
         super().__init__()
+        if isinstance(mixer, BySiteConfig):
+            raise ConfigError("mixer.kind is by_site; a single mixer is allowed by trunk unet2d; change one of them")
         channels, per_level = config.channels, config.blocks_per_level
         last = len(channels) - 1
         self.num_levels, self.per_level = len(channels), per_level
 
-        def site(channels_in: int, level: int, middle: bool = False) -> Site:
+        def site(channels_in: int, level: int, middle: bool = False) -> CompactSite:
             attends = config.middle_attention if middle else level in config.attention_levels
-            return Site(channels_in, channels[level], config, mixer, attends, text_width)
+            return CompactSite(channels_in, level, config, mixer, attends, text_width)
 
         self.enter = nn.Conv2d(channels_in, channels[0], 3, padding=1)
         self.down = nn.ModuleList()
