@@ -33,6 +33,9 @@ class RunConfig(Config):
         ge=1,
         description="Videos per part, the unit of work and of resume; above 1, files below 256 kB count less than one.",
     )
+    staging_bytes: int = Field(
+        default=64 << 30, gt=0, description="Bytes of remote inputs in scratch; they are fetched ahead so far."
+    )
     ray_address: str = Field(
         default="local", description="Address of a Ray cluster; `local` starts one on this machine."
     )

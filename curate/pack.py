@@ -1,9 +1,11 @@
 """Kept rows to shard tasks (pure), and one shard task to a committed shard (in a worker)."""
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -13,7 +15,6 @@ import pyarrow.compute
 from pydantic import Field
 
 from curate.clips.cut import CutConfig, CutResult, cut_clip
-from curate.inputs.ingest import local_path
 from curate.media.child import MediaChild
 from curate.rundir import RunDir, read_json
 from shards.config import Config
@@ -23,8 +24,8 @@ from shards.format.index import ROW
 from shards.schema import CLIP, DECISION, SAMPLE, STATUS_FAILED, STATUS_KEPT, STATUS_OK
 
 if TYPE_CHECKING:
+    from curate.inputs.sources import Sources
     from curate.worker import Job
-
 
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 
@@ -137,7 +138,13 @@ def bucket_name(num_frames: int, size_hw: tuple[int, int], config: PackConfig) -
 
 
 def pack_shard(
-    task: ShardTask, job: "Job", run_dir: RunDir, child: MediaChild, scratch: Path, count: Callable[[str, int], None]
+    task: ShardTask,
+    job: "Job",
+    run_dir: RunDir,
+    child: MediaChild,
+    sources: "Sources",
+    scratch: Path,
+    count: Callable[[str, int], None],
 ) -> dict[str, str]:
     """Cut and verify every clip of a task, commit the shard of those that could be cut.
 
@@ -145,28 +152,58 @@ def pack_shard(
         clip_id -> code of the clips that could not be cut exactly: they are failed, not lost.
     """
     failed: dict[str, str] = {}
-    samples: list[dict[str, Any]] = []
-    scores = score_fields(task.clips.schema)
+    scores = pa.schema(score_fields(task.clips.schema))
+    rows = task.clips.to_pylist()
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        files: list[Mapping[str, bytes | Path]] = []
-        for clip in task.clips.to_pylist():
-            video = task.videos[clip["video_id"]]
-            path = Path(folder) / f"{clip['clip_id']}.mp4"
-            try:
-                result = cut_clip(child, local_path(video["uri"]), video, clip, path, job.config.cut)
-            except ClipError as error:
-                failed[clip["clip_id"]] = f"{CUT_CODE}{error.code}"
-                continue
-            count("encoded", result.encoded_frames)
-            reason = f" ({result.fallback})" if result.fallback else ""
-            count(f"published_{result.mode}{reason}", result.num_frames)
-            count("decoded_verify", result.decoded_frames)
-            samples.append(sample_row(clip, video, result) | {field.name: clip[field.name] for field in scores})
-            files.append({"mp4": result.path})
-        if samples:
+        results: dict[str, CutResult] = {}
+        # Source by source, so that a remote one is fetched once; the shard has the task's order.
+        for video_id, clips in groupby(sorted(rows, key=_video_of), key=_video_of):
+            for clip_id, result in _cut_source(task.videos[video_id], list(clips), job, child, sources, Path(folder)):
+                if isinstance(result, ClipError):
+                    failed[clip_id] = f"{CUT_CODE}{result.code}"
+                    continue
+                count("encoded", result.encoded_frames)
+                reason = f" ({result.fallback})" if result.fallback else ""
+                count(f"published_{result.mode}{reason}", result.num_frames)
+                count("decoded_verify", result.decoded_frames)
+                results[clip_id] = result
+        cut = [(clip, results[clip["clip_id"]]) for clip in rows if clip["clip_id"] in results]
+        if cut:
+            samples = [
+                sample_row(clip, task.videos[clip["video_id"]], result) | {name: clip[name] for name in scores.names}
+                for clip, result in cut
+            ]
             table = pa.Table.from_pylist(samples, schema=pa.schema([*ROW, *scores]))
+            files: list[Mapping[str, bytes | Path]] = [{"mp4": result.path} for _, result in cut]
             commit_shard(run_dir.dataset, job.plan_id, task.number, task.bucket, table, files, scratch)
     return failed
+
+
+def _cut_source(
+    video: Mapping[str, Any],
+    clips: Sequence[dict[str, Any]],
+    job: "Job",
+    child: MediaChild,
+    sources: "Sources",
+    folder: Path,
+) -> Iterator[tuple[str, CutResult | ClipError]]:
+    """Each clip of one source, cut, or the reason why it is not."""
+    with ExitStack() as held:
+        try:
+            source = held.enter_context(sources.opened(video)).path
+        except ClipError as error:
+            yield from ((clip["clip_id"], error) for clip in clips)
+            return
+        for clip in clips:
+            path = folder / f"{clip['clip_id']}.mp4"
+            try:
+                yield clip["clip_id"], cut_clip(child, source, video, clip, path, job.config.cut)
+            except ClipError as error:
+                yield clip["clip_id"], error
+
+
+def _video_of(clip: Mapping[str, Any]) -> str:
+    return clip["video_id"]
 
 
 def packed_path(run_dir: RunDir, plan_id: str, number: int) -> Path:

@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 from curate.decision.early import judge_videos
 from curate.decision.rules import Rule
 from curate.inputs.ingest import input_identity
+from curate.inputs.states import remote_states
+from curate.inputs.uris import is_remote
 from curate.pipeline import Pipeline
 from curate.rundir import Part, RunDir, read_json
 from shards.ids import digest
@@ -36,7 +38,10 @@ def plan_parts(inputs: pa.Table, pipeline: Pipeline, run_dir: RunDir) -> list[Pa
         pipeline: its options are part of every key.
         run_dir: where finished parts lie.
     """
-    identities = [input_identity(row) for batch in inputs.to_batches(1024) for row in batch.to_pylist()]
+    remote = [uri for uri in strings(inputs.filter(pc.is_null(inputs["status"])), "uri") if is_remote(uri)]
+    states = remote_states(remote, run_dir, pipeline.config.ingest.private_hosts)
+    rows = (row for batch in inputs.to_batches(1024) for row in batch.to_pylist())
+    identities = [input_identity(row, states.get(row["uri"])) for row in rows]
     keys = [input_key(identity, pipeline.scan_identity) for identity in identities]
     size = pipeline.config.run.part_videos
     weights = [weight(identity.get("size_bytes", 0)) if size > 1 else 1.0 for identity in identities]

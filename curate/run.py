@@ -21,6 +21,7 @@ from curate.decision.decide import RuleStats, decide, rule_stats
 from curate.decision.dedup import mark_duplicate_videos
 from curate.decision.ledger import Ledger, balance, problems
 from curate.decision.unscored import columns_not_scored
+from curate.inputs.ahead import Ahead, uris_to_pack, uris_to_scan
 from curate.inputs.ingest import expand_inputs
 from curate.media.tools import ffmpeg_builds
 from curate.modelling import models_name
@@ -135,7 +136,8 @@ def _curate(pipeline: Pipeline, rows: pa.Table, run_dir: RunDir, executor: Execu
     config = pipeline.config
     job = Job(config, run_dir.root)
     parts = plan_parts(rows, pipeline, run_dir)
-    costs = list(_track(progress, "scan", executor.parts(job, parts), len(parts)))
+    with Ahead(run_dir, config, uris_to_scan(run_dir, parts)):
+        costs = list(_track(progress, "scan", executor.parts(job, parts), len(parts)))
     videos, clips = gather(pipeline, run_dir, parts)
     clips = decide(clips, videos, pipeline.clip_rules)
     if unscored := columns_not_scored(clips.filter(pc.equal(clips["status"], STATUS_UNSCORED))):
@@ -143,7 +145,8 @@ def _curate(pipeline: Pipeline, rows: pa.Table, run_dir: RunDir, executor: Execu
     write_json(run_dir.root / "plan.json", {"plan_id": make_plan_id(pipeline, videos), "steps": pipeline.steps()})
     packing = plan_packing(pipeline, run_dir, clips, videos)
     job = Job(config, run_dir.root, packing.plan_id)
-    packed = list(_track(progress, "pack", executor.shards(job, packing.tasks), len(packing.tasks)))
+    with Ahead(run_dir, config, uris_to_pack(run_dir, packing.plan_id, packing.tasks, videos)):
+        packed = list(_track(progress, "pack", executor.shards(job, packing.tasks), len(packing.tasks)))
     failed = {**packing.failed, **{key: code for item in packed for key, code in item["failed"].items()}}
     packed += costs_of(run_dir, packing.commits)
     clips = mark_failed(clips, failed)

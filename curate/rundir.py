@@ -6,7 +6,7 @@ parts/costs/<step>-<part>.json  steps: scan, models; measured costs, and the key
 parts/packed/<plan>-<shard>.json failed.json   packed shards, and clips that could not be cut
 catalog/videos.parquet clips.parquet
 dataset/                        what is published
-scratch/                        empty after every run
+scratch/                        empty after every run; staged/ holds remote inputs meanwhile
 """
 
 import fcntl
@@ -15,7 +15,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,11 @@ class RunDir:
         """The published dataset."""
         return self.root / "dataset"
 
+    @property
+    def staged(self) -> Path:
+        """Remote inputs while they are needed."""
+        return self.root / "scratch" / "staged"
+
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A folder of one's own that is gone afterwards."""
@@ -76,7 +81,9 @@ class RunDir:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for one run; scratch is empty before and after it, also after a run that was killed.
+        """Hold the folder for one run; scratch is empty after it, whatever a run that was killed had left there.
+
+        Only remote inputs outlast a kill: the next run goes on where their bytes end.
 
         Raises:
             ConfigError: the folder cannot be made, or another run holds it.
@@ -95,14 +102,18 @@ class RunDir:
                 raise ConfigError(
                     f"--output {self.root} is in use by another run; wait for it or name another"
                 ) from None
-            self._clear_scratch()
+            self._clear_scratch(but=self.staged)
             try:
                 yield
             finally:
                 self._clear_scratch()
 
-    def _clear_scratch(self) -> None:
-        shutil.rmtree(self.root / "scratch", ignore_errors=True)
+    def _clear_scratch(self, but: Path | None = None) -> None:
+        for left in (self.root / "scratch").glob("*"):
+            if left != but:
+                shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):  # not empty, or absent
+            (self.root / "scratch").rmdir()
         for left in self.root.glob("parts/*/.*"):
             left.unlink(missing_ok=True)
 

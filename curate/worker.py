@@ -6,17 +6,18 @@ over many videos.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import psutil
 import pyarrow as pa
 
 from curate.config import CurateConfig
-from curate.decision.early import judge_videos
-from curate.inputs.ingest import probe_videos
+from curate.decision.early import judged
+from curate.inputs.ingest import probe_row, unavailable_row
+from curate.inputs.sources import Sources
+from curate.inputs.uris import local_uri
 from curate.media.twice import TwiceChild
 from curate.pack import ShardTask, finished_record, pack_shard, packed_path
 from curate.pipeline import Pipeline
@@ -73,6 +74,7 @@ class Worker(AbstractContextManager["Worker"]):
         self._scratch = self.run_dir.scratch()
         self.scratch = self._scratch.__enter__()
         self.child = TwiceChild(job.config.media, self.scratch)
+        self.sources = Sources(self.run_dir, job.config)
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -96,13 +98,9 @@ class Worker(AbstractContextManager["Worker"]):
             return read_json(done)
         costs = Costs()
         before = self.child.usage.decoded_frames["probe"]
-        videos = self._timed(costs, "probe", lambda: probe_videos(part.videos, self.child))
-        costs.count("decoded_keyframes", self.child.usage.decoded_frames["probe"] - before)
-        rows = judge_videos(videos, self.pipeline.video_rules).to_pylist()
         clips, frames = [], []
-        for row in rows:
-            if row["status"] == STATUS_OK:
-                self._scan_one(row, clips, frames, costs)
+        rows = [self._probe_and_scan(row, clips, frames, costs) for row in part.videos.to_pylist()]
+        costs.count("decoded_keyframes", self.child.usage.decoded_frames["probe"] - before)
         write_table(
             self.run_dir.part("frames", part.name), pa.concat_tables([FRAME.empty_table(), *frames]), FRAMES_AT_ONCE
         )
@@ -117,18 +115,43 @@ class Worker(AbstractContextManager["Worker"]):
             return done
         costs = Costs()
         failed = self._timed(
-            costs, "pack", lambda: pack_shard(task, self.job, self.run_dir, self.child, self.scratch, costs.count)
+            costs,
+            "pack",
+            lambda: pack_shard(task, self.job, self.run_dir, self.child, self.sources, self.scratch, costs.count),
         )
         record = {"failed": failed, "num_samples": len(task.clips) - len(failed), **costs.as_json()}
         write_json(packed_path(self.run_dir, self.job.plan_id, task.number), record)
         return record
 
-    def _scan_one(self, row: dict[str, Any], clips: list[pa.Table], frames: list[pa.Table], costs: Costs) -> None:
+    def _probe_and_scan(
+        self, row: dict[str, Any], clips: list[pa.Table], frames: list[pa.Table], costs: Costs
+    ) -> dict[str, Any]:
+        """The finished row; its source is fetched, if it is remote, and held meanwhile."""
+        if row["status"]:
+            return row
+        column = self.job.config.ingest.sha256_column
+        with ExitStack() as held:
+            try:
+                source = held.enter_context(self.sources.opened(row))
+            except MediaError as error:
+                return unavailable_row(row, error)
+            row = self._timed(costs, "probe", lambda: probe_row(row, source, self.child, column))
+            row = judged(row, self.pipeline.video_rules)
+            if row["status"] == STATUS_OK:
+                self._scan_one(row, source.path, clips, frames, costs)
+        return row
+
+    def _scan_one(
+        self, row: dict[str, Any], path: Path, clips: list[pa.Table], frames: list[pa.Table], costs: Costs
+    ) -> None:
         config = self.job.config
+        local = row | {"uri": local_uri(path)}
         try:
-            result = self._timed(costs, "scan", lambda: scan_video(self.child, row, self.scratch, config.scan))
+            result = self._timed(costs, "scan", lambda: scan_video(self.child, local, self.scratch, config.scan))
         except MediaError as error:
-            row.update(status=STATUS_FAILED, error=error.code, error_detail=str(error))
+            row.update(
+                status=STATUS_FAILED, error=error.code, error_detail=str(error).replace(local["uri"], row["uri"])
+            )
             return
         with result:
             segments = self._timed(costs, "scenes", lambda: find_segments(result.scan, row, config.scenes))
@@ -151,8 +174,7 @@ class Worker(AbstractContextManager["Worker"]):
             entry["wall_s"] += time.perf_counter() - wall_s
 
     def _cpu_s(self) -> float:
-        own = psutil.Process().cpu_times()
-        return own.user + own.system + self.child.usage.cpu_s
+        return time.process_time() + self.child.usage.cpu_s
 
 
 def _input_states(part: Part, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -16,11 +16,14 @@ from curate.ask.measured import Measured, as_array, measure
 from curate.ask.sampling import Header, choose, sample_size
 from curate.config import CurateConfig
 from curate.inputs.ingest import expand_inputs
-from curate.inputs.uris import local_path
+from curate.inputs.states import remote_states
+from curate.inputs.uris import is_remote, local_path, name_of
 from curate.media.child import MediaChild
 from curate.pipeline import Pipeline
 from curate.run import Progress, curate_rows
+from curate.rundir import RunDir
 from shards.errors import ConfigError, MediaError
+from shards.schema import strings
 
 log = logging.getLogger(__name__)
 
@@ -135,21 +138,28 @@ def one_video_per_part(config: CurateConfig) -> CurateConfig:
 
 
 def read_headers(rows: pa.Table, config: CurateConfig, scratch: Path) -> list[Header]:
-    """Headers of all inputs that can be opened, in order; a length that a header does not tell is guessed by size."""
+    """Headers of all inputs that can be opened, by uri; a length that a header does not tell is guessed by size."""
     told = []
+    uris = strings(rows.filter(pc.is_null(rows["status"])), "uri")
+    remote = [uri for uri in uris if is_remote(uri)]
+    states = remote_states(remote, RunDir(scratch), config.ingest.private_hosts)
     with MediaChild(config.media, scratch) as child:
-        for row in rows.filter(pc.is_null(rows["status"])).select(["uri"]).to_pylist():
-            path = local_path(row["uri"])
+        for uri in (uri for uri in uris if not is_remote(uri)):
+            path = local_path(uri)
             try:
-                told.append((row["uri"], path.stat().st_size, child.call("header", path=str(path))))
+                told.append((uri, path.stat().st_size, child.call("header", path=str(path))))
             except (MediaError, OSError) as error:
-                log.info("%r is not forecast: %s", row["uri"], error)
+                log.info("%r is not forecast: %s", uri, error)
     rates = [facts["duration_s"] / size for _, size, facts in told if facts["duration_s"]]
     s_per_byte = median(rates) if rates else 1e-6
-    return [
+    opened = [
         Header(uri, size, facts["codec"], facts["width"], facts["height"], facts["duration_s"] or size * s_per_byte)
         for uri, size, facts in told
     ]
+    # Of a remote input only the size is known unread: it has strata of its own, in which everything grows with bytes.
+    sizes = {uri: state.size_bytes for uri, state in states.items() if state}
+    unread = [Header(uri, size, f"remote{name_of(uri).suffix}", 1, 1, size * s_per_byte) for uri, size in sizes.items()]
+    return sorted([*opened, *unread], key=lambda header: header.uri)
 
 
 def _sizes(headers: Sequence[Header]) -> np.ndarray:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from curate.decision.rules import Rule
-from shards.schema import STATUS_FAILED, STATUS_OK, STATUS_REJECTED
+from shards.schema import STATUS_FAILED, STATUS_OK, STATUS_REJECTED, VIDEO, from_rows
 
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 
@@ -38,3 +38,8 @@ def judge_videos(videos: pa.Table, rules: Sequence[Rule]) -> pa.Table:
         index = videos.column_names.index(name)
         videos = videos.set_column(index, videos.schema.field(index), values)
     return videos
+
+
+def judged(row: dict[str, Any], rules: Sequence[Rule]) -> dict[str, Any]:
+    """One row of VIDEO as `judge_videos` leaves it."""
+    return judge_videos(from_rows([row], VIDEO), rules).to_pylist()[0] if rules else row

@@ -14,7 +14,7 @@ VIDEO_SUFFIXES = (
     *(".ts", ".m2ts", ".mts", ".3gp", ".3g2", ".wmv", ".asf", ".ivf", ".mxf", ".dv", ".nut", ".y4m"),
 )
 LIST_SUFFIXES = (".csv", ".parquet", ".jsonl")
-_MAX_SIDECAR_BYTES = 64 << 10
+MAX_SIDECAR_BYTES = 64 << 10
 
 
 def paths_of(name: str, suffixes: Sequence[str]) -> Iterator[Path]:
@@ -37,7 +37,7 @@ def sidecar_text(path: Path) -> str | None:
     sidecar = path.with_suffix(".txt") if path.name else path
     try:
         status = os.lstat(sidecar)
-        if sidecar == path or not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_SIDECAR_BYTES:
+        if sidecar == path or not stat.S_ISREG(status.st_mode) or status.st_size > MAX_SIDECAR_BYTES:
             return None
         return sidecar.read_bytes().decode("utf-8-sig", "replace").strip() or None
     except (OSError, ValueError):

@@ -1,10 +1,13 @@
 """Names of inputs: a uri is text in data, whatever bytes a local name has, and leads back to the same file."""
 
 import os
-from pathlib import Path
-from urllib.parse import quote_from_bytes, unquote_to_bytes
+import re
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
 _FILE_SCHEME = "file://"
+BUCKET_SCHEMES = ("s3", "gs", "az")  # object stores: they can be listed
+WEB_SCHEMES = ("http", "https")
 
 
 def local_uri(path: str | Path) -> str:
@@ -28,3 +31,25 @@ def is_remote(uri: str) -> bool:
     """Whether a uri names something that is no local file."""
     scheme, separator, _ = uri.partition("://")
     return bool(separator) and scheme.isascii() and scheme.replace("+", "").isalnum() and scheme != "file"
+
+
+def scheme_of(uri: str) -> str:
+    """Scheme of a remote uri, in lower case."""
+    return uri.partition("://")[0].lower()
+
+
+def bucket_and_key(uri: str) -> tuple[str, str]:
+    """`s3://bucket` and the key below it, as it is written: nothing is decoded."""
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    return f"{scheme.lower()}://{bucket}", key
+
+
+def name_of(uri: str) -> PurePosixPath:
+    """Path of a remote uri without host and query, for its suffix."""
+    return PurePosixPath(urlsplit(uri).path if scheme_of(uri) in WEB_SCHEMES else bucket_and_key(uri)[1])
+
+
+def without_password(uri: str) -> str:
+    """The uri with user and password, if it has any, as `***`: uris are published."""
+    return re.sub(r"^([^:/]+://)[^/?#]*@", r"\1***@", uri)

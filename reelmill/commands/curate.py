@@ -31,7 +31,7 @@ def plan(config: ConfigArgument, set_: SetOption = None) -> None:
 def run(
     config: ConfigArgument,
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT…", help="Files, folders, globs, CSV/Parquet/JSONL lists.")
+        list[str], typer.Argument(metavar="INPUT…", help="Files, folders, globs, lists, s3/gs/az/http(s) uris.")
     ],
     output: Annotated[Path, typer.Option("--output", help="Run folder; the same command goes on where it stopped.")],
     executor: Annotated[

@@ -33,7 +33,7 @@ def _draw(path: Path, name: bytes) -> Path:
     return path
 
 
-def curated(inputs: Path | Sequence[Path], output: Path, **config: Any) -> Curated:
+def curated(inputs: Path | Sequence[Path | str], output: Path, **config: Any) -> Curated:
     """A run with one worker and two videos per part; every clip is kept unless `keep` says otherwise."""
     names = [str(inputs)] if isinstance(inputs, Path) else [str(path) for path in inputs]
     values = {"run": {"workers": 1, "part_videos": 2}, "scenes": {"min_clip_s": 0.5}, **config}

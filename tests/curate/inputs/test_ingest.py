@@ -141,7 +141,7 @@ def test_odd_text_in_a_list_costs_no_other_row(tmp_path):
     lines = [
         {"uri": "a\0.mp4"},
         {"uri": "\ud800.mp4"},
-        {"uri": "https://x/a.mp4"},
+        {"uri": "ftp://x/a.mp4"},
         {"uri": "ok.mp4", "caption": "\ud800 dog"},
     ]
     (tmp_path / "list.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
@@ -163,7 +163,7 @@ def test_a_probed_video_has_its_hash_size_and_media_columns(tmp_path, media_chil
 
 
 def test_a_row_that_failed_before_is_left_alone(tmp_path, media_child):
-    table = expand_inputs(["https://x/a.mp4"], CONFIG)
+    table = expand_inputs(["ftp://x/a.mp4"], CONFIG)
     calls = media_child.usage.num_calls
     assert probe_videos(table, media_child).equals(table)
     assert media_child.usage.num_calls == calls
