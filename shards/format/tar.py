@@ -81,9 +81,20 @@ def check_members(suffixes: Collection[str]) -> tuple[str, ...]:
 
 def tar_header(name: str, size: int) -> bytes:
     """The block before a member's bytes: as tarfile makes it, for a name of at most 100 ASCII characters."""
-    name_field, size_field = name.encode("ascii").ljust(100, b"\0"), b"%011o\0" % size
-    checksum = b"%06o\0 " % (sum(name_field) + sum(size_field) + _FIXED_SUM)
-    return b"".join((name_field, _MODE, size_field, _TIME, checksum, _REST))
+    name_bytes, size_field = name.encode("ascii"), b"%011o\0" % size
+    checksum = b"%06o\0 " % (sum(name_bytes) + sum(size_field) + _FIXED_SUM)
+    return b"".join((name_bytes.ljust(100, b"\0"), _MODE, size_field, _TIME, checksum, _REST))
+
+
+def is_adopted_header(block: bytes, key: str, suffix: str, size: int) -> bool:
+    """Whether a block is the header of a member in a tar of another writer, who may state another mode, owner and time.
+
+    In our own tars it is `tar_header`, bit for bit; here the header's checksum decides.
+    """
+    try:
+        return len(block) == BLOCK and _read_header(block, 0) == (key, suffix, size)
+    except ContractError:
+        return False
 
 
 def tar_padding(size: int) -> bytes:

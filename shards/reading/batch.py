@@ -29,6 +29,7 @@ from shards.reading.config import ReadingConfig
 from shards.reading.damage import Damage
 from shards.reading.fetching import reading_store
 from shards.reading.making import VIDEO, Batch, BatchMaker
+from shards.reading.presence import check_presence
 from shards.reading.reader import ShardDataset
 from shards.reading.watchdog import Board, InThread, Watchdog, show_stacks_on_signal
 
@@ -76,12 +77,14 @@ def loader(
 
     Raises:
         ConfigError: the world does not divide the global batch, or samples lack what view or members ask for.
-        ContractError: the state is of other data or another plan; while batches are taken: data is damaged.
+        ContractError: the state is of other data or another plan, or a shard is gone or has another size; while batches
+            are taken: data is damaged.
         LoaderStopped: while batches are taken: a worker is dead or stuck.
     """
     start = start_at(dataset, plan, state)
     reading = reading or ReadingConfig()
     dataset = dataset.through(partial(reading_store, reading=reading))
+    check_presence(dataset, reading)
     damaged = set(state.damaged if state else ())
     board = Board(num_workers)
     if not num_workers:

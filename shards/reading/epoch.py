@@ -24,6 +24,7 @@ from shards.plans.view import ViewConfig
 from shards.reading.config import ReadingConfig
 from shards.reading.fetching import reading_store
 from shards.reading.making import VIDEO, Batch, BatchMaker
+from shards.reading.presence import check_presence
 from shards.reading.reader import ShardDataset
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ class EpochBatches(Dataset[Batch]):
     Raises:
         ConfigError: the world does not divide the global batch, samples lack what view or members ask for, or epoch
             and state disagree.
-        ContractError: the state is of other data or another plan; while items are taken: data is damaged.
+        ContractError: the state is of other data or another plan, or a shard is gone or has another size; while items
+            are taken: data is damaged.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class EpochBatches(Dataset[Batch]):
         self.epoch = first_epoch if epoch is None else epoch
         reading = reading or ReadingConfig()
         dataset = dataset.through(partial(reading_store, reading=reading))
+        check_presence(dataset, reading)
         self.maker = BatchMaker(dataset, plan, view, reading, rank, world, members)
 
     def __len__(self) -> int:

@@ -1,1 +1,1 @@
-"""Where objects lie: local folders and object stores, behind five verbs."""
+"""Where objects lie: local folders and object stores, behind six verbs."""

@@ -10,8 +10,9 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -71,21 +72,26 @@ class CachedStore:
         """See Store."""
         return self.store.get(path)
 
-    def list(self, prefix: str = "") -> list[StoredObject]:
-        """See Store."""
-        return self.store.list(prefix)
-
     def get_range(self, path: str, offset: int, size: int) -> bytes:
+        """See Store. An object that is known is fetched whole."""
+        return self.get_parts(path, offset, [size])[0]
+
+    def get_parts(self, path: str, offset: int, sizes: Sequence[int]) -> "list[bytes]":
         """See Store. An object that is known is fetched whole."""
         file = None if path in self._damaged else self._files.get(path)
         if file is not None:
             try:
                 with self.opened(file) as copy:
-                    return os.pread(copy.fileno(), size, offset)
+                    starts = accumulate(sizes, initial=offset)
+                    return [os.pread(copy.fileno(), size, start) for size, start in zip(sizes, starts, strict=False)]
             except ContractError as error:
                 log.warning("%s; its members are read one by one", error)
                 self._damaged.add(path)
-        return self.store.get_range(path, offset, size)
+        return self.store.get_parts(path, offset, sizes)
+
+    def list(self, prefix: str = "") -> "list[StoredObject]":  # the name is taken by the method
+        """See Store."""
+        return self.store.list(prefix)
 
     def opened(self, file: StoredFile) -> BinaryIO:
         """The local copy of an object, fetched if it is not there, and readable even if it leaves meanwhile.

@@ -1,6 +1,8 @@
-"""What the contract needs of storage: objects that are created once, behind five verbs."""
+"""What the contract needs of storage: objects that are created once, behind six verbs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Protocol
 
@@ -40,6 +42,15 @@ class Store(Protocol):
         """Bytes [offset, offset + size) of an object, fewer if it ends before."""
         ...
 
-    def list(self, prefix: str = "") -> list[StoredObject]:
+    def get_parts(self, path: str, offset: int, sizes: Sequence[int]) -> list[bytes]:
+        """Parts of these sizes, one after the other from an offset on, by one request; short where the object ends."""
+        ...
+
+    def list(self, prefix: str = "") -> "list[StoredObject]":
         """All objects below a folder, sorted by path."""
         ...
+
+
+def cut(data: bytes, sizes: Sequence[int]) -> list[bytes]:
+    """Parts of these sizes, one after the other; the last are short if the bytes end before."""
+    return [data[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]

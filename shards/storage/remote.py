@@ -6,7 +6,7 @@ was lost is not safe by itself: `ObjectStore.create` repeats it and compares wha
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ from pydantic import Field
 
 from shards.config import Config, parse_config
 from shards.errors import ConfigError, StoreError
-from shards.storage.objects import ObjectMissing, StoredObject
+from shards.storage.objects import ObjectMissing, StoredObject, cut
 
 T = TypeVar("T")
 PREFIX = "REELMILL_STORE_"
@@ -146,7 +146,11 @@ class ObjectStore:
             f"check the network and what lies between"
         )
 
-    def list(self, prefix: str = "") -> list[StoredObject]:
+    def get_parts(self, path: str, offset: int, sizes: Sequence[int]) -> "list[bytes]":
+        """See Store."""
+        return cut(self.get_range(path, offset, sum(sizes)), sizes)
+
+    def list(self, prefix: str = "") -> "list[StoredObject]":  # the name is taken by the method
         """See Store."""
         return sorted((StoredObject(meta["path"], meta["size"]) for meta in self._metas(prefix)), key=_path_of)
 
@@ -167,7 +171,7 @@ class ObjectStore:
             pass
         return True
 
-    def _metas(self, prefix: str) -> "list[Any]":  # the name is taken by the method
+    def _metas(self, prefix: str) -> "list[Any]":
         """What the store says of every object. obstore does not repeat a listing whose answer breaks off."""
         import obstore
 

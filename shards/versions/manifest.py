@@ -142,6 +142,24 @@ def read_manifest(store: Store, version: int | None = None) -> Manifest:
     return manifest
 
 
+def check_latest(store: Store, version: int, sha256: str) -> None:
+    """Where LATEST names this version, it must be with this checksum; LATEST may be absent, old or unreadable.
+
+    Raises:
+        ContractError: one of the two was changed.
+    """
+    try:
+        hint = store.get(LATEST).decode("ascii", "replace")
+    except ObjectMissing:
+        return
+    found = re.fullmatch(r"v([0-9]{6,}) ([0-9a-f]{64})\n", hint)
+    if found and int(found[1]) == version and found[2] != sha256:
+        raise ContractError(
+            f"{manifest_path(version)} in {store.uri} has sha256 {sha256}; {found[2]} is in {LATEST}; one of them "
+            f"was changed; restore it; see shards verify"
+        )
+
+
 def parse_manifest(data: bytes, path: str) -> Manifest:
     """A manifest from its bytes.
 

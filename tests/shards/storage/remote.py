@@ -2,8 +2,10 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+from shards.storage.objects import cut
 from shards.storage.store import LocalFolder, StoredObject
 
 
@@ -36,6 +38,9 @@ class Remote:
         self.reads[path] += 1
         time.sleep(self.delay_s)
         return self.folder.get_range(path, offset, size)
+
+    def get_parts(self, path: str, offset: int, sizes: Sequence[int]) -> "list[bytes]":
+        return cut(self.get_range(path, offset, sum(sizes)), sizes)
 
     def list(self, prefix: str = "") -> list[StoredObject]:
         return self.folder.list(prefix)

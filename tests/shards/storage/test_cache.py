@@ -142,7 +142,7 @@ def test_a_batch_waits_for_its_reads_together(remote: Remote):
     remote.delay_s = 0.2
     reads = ReadAhead(open_dataset(remote), num_threads=4)
     before_s = time.monotonic()
-    reads.start(range(4), "mp4")
+    reads.start(range(4), ["mp4"])
     found = [reads.read(sample_id, "mp4") for sample_id in range(4)]
     assert time.monotonic() - before_s < 0.6  # one after another: 0.8
     assert found == [open_dataset(remote.folder).read_member(sample_id, "mp4") for sample_id in range(4)]
