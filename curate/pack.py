@@ -19,6 +19,7 @@ from curate.media.child import MediaChild
 from curate.rundir import RunDir, read_json
 from shards.config import Config
 from shards.errors import ClipError
+from shards.faults import reached
 from shards.format.commit import PLAN_DIGITS, commit_shard, read_commit
 from shards.format.index import ROW
 from shards.schema import CLIP, DECISION, SAMPLE, STATUS_FAILED, STATUS_KEPT, STATUS_OK
@@ -167,6 +168,7 @@ def pack_shard(
                 count(f"published_{result.mode}{reason}", result.num_frames)
                 count("decoded_verify", result.decoded_frames)
                 results[clip_id] = result
+                reached("pack-clip")
         cut = [(clip, results[clip["clip_id"]]) for clip in rows if clip["clip_id"] in results]
         if cut:
             samples = [
@@ -176,6 +178,7 @@ def pack_shard(
             table = pa.Table.from_pylist(samples, schema=pa.schema([*ROW, *scores]))
             files: list[Mapping[str, bytes | Path]] = [{"mp4": result.path} for _, result in cut]
             commit_shard(run_dir.dataset, job.plan_id, task.number, task.bucket, table, files, scratch)
+            reached("pack-committed")
     return failed
 
 

@@ -26,6 +26,7 @@ from curate.scan import scan_video
 from curate.scenes.segments import find_segments
 from curate.stage import run_span_stages
 from shards.errors import MediaError
+from shards.faults import reached
 from shards.schema import CLIP, STATUS_FAILED, STATUS_OK, VIDEO, from_rows
 
 T = TypeVar("T")
@@ -121,6 +122,7 @@ class Worker(AbstractContextManager["Worker"]):
         )
         record = {"failed": failed, "num_samples": len(task.clips) - len(failed), **costs.as_json()}
         write_json(packed_path(self.run_dir, self.job.plan_id, task.number), record)
+        reached("pack-recorded")
         return record
 
     def _probe_and_scan(

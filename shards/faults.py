@@ -11,13 +11,22 @@ from shards.errors import ConfigError
 
 VARIABLE = "REELMILL_FAULT"
 
-# In the order in which committing and publishing reach them.
+# In the order in which each of them reaches its own.
+PACKING = ("pack-clip", "pack-committed", "pack-recorded")  # of curation
 WRITING = ("shard-begun", "shard-member", "shard-written", "shard-synced", "shard-read")
 OBJECT = ("object-begun", "object-beside", "object-named", "object-durable")
 COMMITTING = ("commit-tar", "commit-index", "commit-record")
-PUBLISHING = ("publish-plan", "publish-manifest", "publish-card", "publish-latest")
+PUBLISHING = ("publish-drafted", "publish-plan", "publish-manifest", "publish-card", "publish-latest")
 HINT = ("hint-beside", "hint-named")
-POINTS = (*WRITING, *OBJECT, *COMMITTING, *PUBLISHING, *HINT)
+COMPACTING = ("compact-read", "compact-shard")
+COLLECTING = ("gc-found", "gc-removed")
+EXPORTING = ("export-shard", "export-plan", "export-manifest", "export-card", "export-latest")
+PUSHING = ("push-created", "push-exported", "push-data", "push-manifest")
+IMPORTING = ("import-probed", "import-shard")
+POINTS = (
+    *(*PACKING, *WRITING, *OBJECT, *COMMITTING, *PUBLISHING, *HINT),
+    *(*COMPACTING, *COLLECTING, *EXPORTING, *PUSHING, *IMPORTING),
+)
 
 _armed: list[tuple[str, int]] = []  # the point, and how many more times it is passed
 _signal = signal.SIGKILL

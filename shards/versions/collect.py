@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shards.errors import ConfigError
+from shards.faults import reached
 from shards.format.commit import is_commit, parse_commit
 from shards.reading.reader import open_dataset
 from shards.storage.store import Store, open_store
@@ -129,7 +130,13 @@ def _remove(store: Store, garbage: list[Garbage], kept: list[Manifest], before_s
     """What could be removed: not what a version that was published meanwhile names, nor what became young."""
     new = [read_manifest(store, number) for number in versions(store) if number > kept[-1].version] if garbage else []
     spared = _named(new)
-    return [item for item in garbage if item.path not in spared and remove_if_older(store, item.path, before_s)]
+    removed = []
+    for item in garbage:
+        reached("gc-found")
+        if item.path not in spared and remove_if_older(store, item.path, before_s):
+            removed.append(item)
+            reached("gc-removed")
+    return removed
 
 
 def _kept(store: Store, keep: int | None, written: Mapping[str, float], before_s: float) -> list[Manifest]:

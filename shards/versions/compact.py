@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shards.errors import ConfigError, ContractError
+from shards.faults import reached
 from shards.format.commit import Commit, commit_shard
 from shards.format.index import PLACE_COLUMNS, read_index
 from shards.format.tar import parse_tar
@@ -70,10 +71,13 @@ def rewrite(store: Store, commits: Sequence[Commit], keep: frozenset[str], scrat
         for commit, table in zip(commits, tables, strict=True)
     ]
     plan_id = digest(["compact", 1, identity])
-    return [
-        commit_shard(store, plan_id, number, commit.bucket, rows_of(table), members_in(store, commit, table), scratch)
-        for number, (commit, table) in enumerate(zip(commits, tables, strict=True))
-    ]
+    written = []
+    for number, (commit, table) in enumerate(zip(commits, tables, strict=True)):
+        members = members_in(store, commit, table)
+        reached("compact-read")
+        written.append(commit_shard(store, plan_id, number, commit.bucket, rows_of(table), members, scratch))
+        reached("compact-shard")
+    return written
 
 
 def rows_of(index: pa.Table) -> pa.Table:

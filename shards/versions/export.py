@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from shards.errors import ConfigError, ContractError
+from shards.faults import reached
 from shards.format.commit import PLAN_DIGITS, Commit, commit_shard
 from shards.format.index import read_index
 from shards.ids import digest
@@ -55,17 +56,21 @@ def export(
     source, target = open_dataset(dataset, version), open_store(out)
     _check_target(target, source)
     plan_id = digest(["export", 1, source.manifest_sha256, shard_bytes])
-    commits = [
-        _commit(source, target, plan_id, number, ids, scratch)
-        for number, ids in enumerate(groups(source.rows, shard_bytes))
-    ]
+    commits = []
+    for number, ids in enumerate(groups(source.rows, shard_bytes)):
+        commits.append(_commit(source, target, plan_id, number, ids, scratch))
+        reached("export-shard")
     same = continued(source.store, source.manifest)
     built = build(target, Draft(commits, same.config, same.splits, None, same.withdrawn))
+    reached("export-plan")
     parent = Parent(version=source.manifest.version, sha256=source.manifest_sha256)
     manifest = built.model_copy(update={"version": source.manifest.version, "parent": parent})
     create_or_same(target, manifest_path(manifest.version), manifest.to_bytes())
+    reached("export-manifest")
     target.replace(README, dataset_card(manifest, data_files(manifest)).encode())
+    reached("export-card")
     target.replace(LATEST, f"v{manifest.version:06d} {manifest.sha256()}\n".encode())
+    reached("export-latest")
     if not compare(source.manifest, source.rows, manifest, open_dataset(target, manifest.version).rows).same_samples:
         raise ContractError(f"export {target.uri} has other samples than {source.store.uri}; remove it and rerun")
     return manifest

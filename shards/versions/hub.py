@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shards.errors import ConfigError, StoreError
-from shards.storage.store import LocalFolder, Store
+from shards.faults import reached
+from shards.storage.store import LocalFolder, Store, open_store
 from shards.versions.collect import KINDS
 from shards.versions.export import SHARD_BYTES, export
-from shards.versions.manifest import LATEST, README, manifest_path
+from shards.versions.manifest import LATEST, README, manifest_path, read_manifest
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -75,13 +76,20 @@ def push(
         StoreError: the Hub refused or was not reached, or somebody else pushed meanwhile.
     """
     api = _api(endpoint)
+    read_manifest(open_store(dataset), version)  # whatever is missing, say so before the work begins
+    try:
+        if create:
+            api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+        api.dataset_info(repo_id, revision=revision)
+    except Exception as error:
+        raise _explained(error, repo_id) from error
+    reached("push-created")
     with tempfile.TemporaryDirectory(dir=scratch, prefix="reelmill-push-") as folder:
         out = Path(folder) / "export"
         manifest = export(dataset, out, Path(folder), version, shard_bytes)
         files = {item.path: item.size_bytes for item in LocalFolder(out).list()}
+        reached("push-exported")
         try:
-            if create:
-                api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
             commit, removed = _commit(api, repo_id, revision, out, sorted(files), manifest_path(manifest.version))
         except Exception as error:
             raise _explained(error, repo_id) from error
@@ -107,12 +115,15 @@ def _commit(
     for start in range(0, len(data), _FILES_PER_COMMIT):
         batch = data[start : start + _FILES_PER_COMMIT]
         head = commit([CommitOperationAdd(path, out / path) for path in batch], f"Add {len(batch)} files of {manifest}")
+        reached("push-data")
     gone = [path for path in remote if path not in files and any(kind.fullmatch(path) for kind in KINDS.values())]
     operations = [
         *(CommitOperationAdd(path, out / path) for path in last),
         *(CommitOperationDelete(path) for path in gone),
     ]
-    return commit(operations, f"Publish {manifest}"), gone
+    done = commit(operations, f"Publish {manifest}")
+    reached("push-manifest")
+    return done, gone
 
 
 def _api(endpoint: str | None) -> "HfApi":

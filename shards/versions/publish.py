@@ -106,7 +106,9 @@ def publish_next(store: Store, draft_of: Callable[[Manifest | None], Draft]) -> 
     while True:
         published = versions(store)
         newest = read_manifest(store, published[-1]) if published else None
-        manifest = build(store, draft_of(newest))
+        draft = draft_of(newest)
+        reached("publish-drafted")
+        manifest = build(store, draft)
         if newest and newest.content() == manifest.content():
             manifest = newest
             break

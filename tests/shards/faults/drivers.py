@@ -11,7 +11,8 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,21 @@ import pyarrow as pa
 from shards import faults
 from shards.format.commit import Commit, commit_shard
 from shards.format.index import ROW
-from shards.storage.store import Store
-from shards.versions.manifest import Manifest
+from shards.storage.store import Store, open_store
+from shards.versions.append import append
+from shards.versions.collect import collect
+from shards.versions.compact import compact
+from shards.versions.export import export
+from shards.versions.hub import push
+from shards.versions.manifest import Manifest, read_manifest
 from shards.versions.publish import publish
 from shards.versions.splits import SplitConfig
+from shards.versions.withdraw import withdraw
 
 PLAN_ID = "cd" * 32
 SHARDS = (("a", "b"), ("c",))  # keys of the samples of each shard
+NEXT = {2: ("d",), 3: ("e", "f")}  # those that are appended
+REPO = "someone/clips"
 
 
 def bare_rows(keys: Sequence[str], caption: str = "a square") -> pa.Table:
@@ -51,12 +60,52 @@ def write_dataset(
     return publish(root, commits, {}, SplitConfig(val=0))
 
 
+def _append(root: str, scratch: Path) -> Manifest:
+    return append(root, [commit_bare(root, scratch, number, keys, "a square") for number, keys in NEXT.items()])
+
+
+def _withdraw(root: str, scratch: Path) -> Manifest:
+    return withdraw(root, sources=["of-a"], reason="asked to", date="2026-01-02")
+
+
+def _compact(root: str, scratch: Path) -> Manifest:
+    return compact(root, scratch)
+
+
+def _collect(root: str, scratch: Path) -> Manifest:
+    collect(root, grace_s=0, keep_versions=1, delete=True, now_s=time.time() + 60)
+    return read_manifest(open_store(root))
+
+
+def _export(root: str, scratch: Path) -> Manifest:
+    return export(root, f"{root}-export", scratch, shard_bytes=1)
+
+
+def _push(root: str, scratch: Path) -> Manifest:
+    push(root, REPO, create=True, scratch=scratch, endpoint=os.environ["HF_ENDPOINT"], shard_bytes=1)
+    return read_manifest(open_store(root))
+
+
+# What a job does after its shards are written, if it names one of these instead.
+OPERATIONS: dict[str, Callable[[str, Path], Manifest]] = {
+    "append": _append,
+    "withdraw": _withdraw,
+    "compact": _compact,
+    "gc": _collect,
+    "export": _export,
+    "push": _push,
+}
+
+
 class Server:
     """Starts writers as processes of their own."""
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", __name__]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        environment = os.environ | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
 
     def start(
         self,
@@ -68,8 +117,9 @@ class Server:
         file_limit: int | None = None,
         uid: int | None = None,
         environment: Mapping[str, str] | None = None,
+        operation: str = "write",
     ) -> int:
-        """Begin writing the named shards and publishing them; gives the process's id.
+        """Begin writing the named shards and publishing them, or another operation; gives the process's id.
 
         Args:
             root: of the dataset.
@@ -80,10 +130,11 @@ class Server:
             file_limit: bytes beyond which the system refuses to make a file longer.
             uid: user to become.
             environment: variables to set.
+            operation: write, or one of OPERATIONS.
         """
         limits = {"file_limit": file_limit, "uid": uid, "environment": dict(environment or {})}
         job = {"root": str(root), "scratch": str(scratch), "shards": list(shards), "fault": fault, "caption": caption}
-        return int(self._ask(job | limits))
+        return int(self._ask(job | limits | {"operation": operation}))
 
     def wait(self, pid: int) -> dict[str, Any]:
         """How it ended or was paused: `version`, `signal`, `stopped`, `error` with `message`; its log is `said`."""
@@ -120,6 +171,8 @@ class _Listener(logging.Handler):
 def serve() -> None:
     """Fork for every job."""
     bare_rows(["warm"])  # imports what pyarrow wants for it, once
+    with contextlib.suppress(ImportError):
+        import huggingface_hub.hf_api  # noqa: F401  likewise
     replies: dict[int, int] = {}
     for line in sys.stdin:
         job = json.loads(line)
@@ -139,8 +192,11 @@ def _fork(job: Mapping[str, Any], replies: dict[int, int]) -> int:
         os.environ.update(job["environment"])
         faults.arm(job["fault"])
         _limit(job["file_limit"], job["uid"])
-        shards = {number: SHARDS[number] for number in job["shards"]}
-        manifest = write_dataset(job["root"], Path(job["scratch"]), shards, job["caption"])
+        if (operation := OPERATIONS.get(job["operation"])) is not None:
+            manifest = operation(job["root"], Path(job["scratch"]))
+        else:
+            shards = {number: SHARDS[number] for number in job["shards"]}
+            manifest = write_dataset(job["root"], Path(job["scratch"]), shards, job["caption"])
         answer: dict[str, Any] = {"version": manifest.version} | ({"said": said} if said else {})
     except Exception as error:
         answer = {"error": type(error).__name__, "message": str(error)}

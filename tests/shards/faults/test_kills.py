@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from shards.errors import ConfigError
-from shards.faults import POINTS, VARIABLE, arm
+from shards.faults import COMMITTING, HINT, OBJECT, PUBLISHING, VARIABLE, WRITING, arm
 from shards.versions.verify import verify
 from tests.shards.faults.drivers import Server, data_files
 
 KILLED = {"signal": signal.SIGKILL}
+POINTS = (*WRITING, *OBJECT, *COMMITTING, *PUBLISHING, *HINT)  # those that writing and publishing pass
 
 
 def killed_and_rerun(server: Server, folder: Path, fault: str, undisturbed: dict[str, bytes]) -> bool:
