@@ -35,7 +35,8 @@ from train.objectives.objective import ObjectiveConfig
 from train.optim import BudgetConfig, OptimConfig
 from train.parameters import ParametersConfig
 from train.precision import Precision
-from train.sample.ddim import SamplerConfig
+from train.sample.config import DdimConfig, SamplerConfig
+from train.sample.windows import SingleWindowConfig, WindowsConfig
 
 
 class DataConfig(Config):
@@ -99,8 +100,10 @@ class TrainConfig(Config):
     parameters: ParametersConfig = Field(default_factory=ParametersConfig, description="What trains.")
     optim: OptimConfig = Field(default_factory=OptimConfig, description="Optimiser and learning rate.")
     ema: EmaConfig = Field(default_factory=EmaConfig, description="Average of the weights.")
-    sampler: SamplerConfig = Field(default_factory=SamplerConfig, description="How samples are drawn.")
-    windows: Literal["single"] = Field(default="single", description="Window policy: the whole clip at once.")
+    sampler: SamplerConfig = Field(default_factory=DdimConfig, description="How samples are drawn.")
+    windows: WindowsConfig = Field(
+        default_factory=SingleWindowConfig, description="How long videos are cut into calls."
+    )
     method: Literal["denoising"] = Field(default="denoising", description="Loop body: one network, one loss.")
     budget: BudgetConfig = Field(default_factory=lambda: BudgetConfig(steps=1500), description="When training ends.")
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig, description="Checkpoints.")
@@ -109,4 +112,23 @@ class TrainConfig(Config):
     @model_validator(mode="after")
     def _mixer_has_sites(self) -> "TrainConfig":
         self.trunk.check_mixer(self.mixer)
+        return self
+
+    @model_validator(mode="after")
+    def _steps_fit_the_schedule(self) -> "TrainConfig":
+        if self.sampler.kind == "euler" and self.objective.schedule.kind != "flow":
+            raise ValueError(
+                f"sampler is euler with schedule {self.objective.schedule.kind}, whose path is no straight line; "
+                "schedule flow is allowed with it, ddim and ddpm with any; change one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _columns_are_read(self) -> "TrainConfig":
+        missing = [name for name in self.conditions.columns if name not in self.data.view.score_columns]
+        if missing:
+            raise ValueError(
+                f"data.view.score_columns lacks {', '.join(missing)}; all columns that conditions tell are needed; "
+                "add them"
+            )
         return self

@@ -1,7 +1,7 @@
 """Where clips come from: published shards, and nothing else. Trainer and tests see one small interface."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -25,6 +25,7 @@ class Clips:
         keys: names of the samples, for people.
         epoch: the epoch this batch belongs to.
         position: JSON-like place of the reader after this batch.
+        scores: per column of data.view.score_columns its value for each clip, NaN where the index has none.
     """
 
     video_BTHWC: Tensor
@@ -33,6 +34,7 @@ class Clips:
     keys: list[str]
     epoch: int
     position: Mapping[str, Any]
+    scores: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class ClipSource(Protocol):
@@ -83,4 +85,5 @@ class ShardSource:
                 batch.keys,
                 batch.epoch,
                 batch.position.model_dump(mode="json"),
+                batch.scores,
             )

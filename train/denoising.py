@@ -1,22 +1,24 @@
 """The method `denoising`: one optimiser step on one batch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from train.conditions import caption_words, drop_text
+from train.conditions.frames import Given, counted, noise_levels, see
+from train.conditions.training import training_frames, training_signals, training_words
 from train.config import TrainConfig
 from train.data import Clips
 from train.engine import Engine
 from train.metrics import sums_by_level
 from train.models.codec import pixels_of
 from train.objectives.noise import correlate
-from train.objectives.objective import clip_losses, corrupt, errors, frame_losses
+from train.objectives.objective import Corrupted, clip_losses, corrupt, errors, frame_losses
 from train.objectives.timesteps import training_t
 from train.parallel import World, full, mean_over_ranks, sum_over_ranks
 from train.precision import autocast
-from train.randomness import Draws, draw_batch
+from train.randomness import draw_batch, draw_conditions
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,27 @@ class StepValues:
 
 @dataclass(frozen=True)
 class Example:
-    """A batch as the network sees it."""
+    """A batch as the network sees it, and what its output is held against.
+
+    Attributes:
+        z_BTCHW: clean latents.
+        noise_BTCHW: of the prior's covariance.
+        t_BT: noise level of each frame that is to be made.
+        corrupted: the latent at those levels, given places at theirs.
+        told_BT: noise level that the network is told.
+        words_BL: word ids.
+        given: other conditions.
+        counted_BT1HW: places that count in the loss; None is all.
+    """
 
     z_BTCHW: Tensor
     noise_BTCHW: Tensor
     t_BT: Tensor
+    corrupted: Corrupted
+    told_BT: Tensor
     words_BL: Tensor
+    given: Mapping[str, Tensor]
+    counted_BT1HW: Tensor | None
 
 
 class DenoisingStep:
@@ -70,29 +87,47 @@ class DenoisingStep:
 
     @torch.no_grad()
     def example(self, clips: Clips) -> Example:
-        """Latents, noise, levels and words of a batch; random only by (seed, epoch, sample)."""
+        """Latents, noise, levels and conditions of a batch; random only by (seed, epoch, sample)."""
         config, device, frozen = self.config, self.world.device, self.engine.frozen
-        draws: Draws = draw_batch(config.seed, clips.epoch, clips.ids, frozen.latent_TCHW)
-        words_BL = caption_words(frozen.vocabulary, clips.captions, clips.keys, config.text.max_words)
-        words_BL = drop_text(words_BL, draws.drop_B, config.conditions.text.drop)
-        t_B = training_t(config.objective.timesteps, draws.normal_B, draws.choice_B, draws.tail_B)
-        z_BTCHW = frozen.scale.normalize(frozen.codec.encode(pixels_of(clips.video_BTHWC.to(device))))
-        return Example(
-            z_BTCHW,
-            correlate(config.noise_prior, draws.white_BTCHW.to(device)),
-            t_B.to(device)[:, None].expand(-1, z_BTCHW.shape[1]),
-            words_BL.to(device),
+        conditions = config.conditions
+        draws = draw_batch(config.seed, clips.epoch, clips.ids, frozen.latent_TCHW)
+        decisions = draw_conditions(
+            config.seed, clips.epoch, clips.ids, frozen.latent_TCHW[0], len(conditions.scores), draws.drop_B
         )
+        words_BL = training_words(
+            conditions, frozen.vocabulary, clips.captions, clips.keys, config.text.max_words, decisions
+        )
+        z_BTCHW = frozen.scale.normalize(frozen.codec.encode(pixels_of(clips.video_BTHWC.to(device))))
+        noise_BTCHW = correlate(config.noise_prior, draws.white_BTCHW.to(device))
+        t_B = training_t(config.objective.timesteps, draws.normal_B, draws.choice_B, draws.uniform_B)
+        t_BT = t_B.to(device)[:, None].expand(-1, z_BTCHW.shape[1])
+        given = {
+            name: value.to(device) for name, value in training_signals(conditions, clips.scores, decisions).items()
+        }
+        if conditions.frames is None:
+            corrupted = corrupt(config.objective, z_BTCHW, noise_BTCHW, t_BT)
+            return Example(z_BTCHW, noise_BTCHW, t_BT, corrupted, t_BT, words_BL.to(device), given, None)
+        frames = training_frames(conditions.frames, z_BTCHW, noise_BTCHW, conditions.drop_all, decisions)
+        return self._with_frames(t_BT, words_BL.to(device), given, frames)
+
+    def _with_frames(self, t_BT: Tensor, words_BL: Tensor, given: dict[str, Tensor], frames: Given) -> Example:
+        config, objective = self.config.conditions.frames, self.config.objective
+        assert config is not None
+        z_BTCHW, noise_BTCHW = frames.z_BTCHW, frames.noise_BTCHW
+        corrupted = corrupt(objective, z_BTCHW, noise_BTCHW, noise_levels(config, frames, t_BT))
+        seen = see(config, objective, corrupted.x_BTCHW, t_BT, frames, config.uncond_level)
+        given |= {"maps_BTCHW": seen.maps_BTCHW, "level_B": seen.level_B}
+        counts = counted(config, frames.mask_BT1HW)
+        return Example(z_BTCHW, noise_BTCHW, t_BT, corrupted, seen.told_BT, words_BL, given, counts)
 
     def _loss(self, example: Example) -> tuple[Tensor, Tensor]:
-        objective = self.config.objective
-        corrupted = corrupt(objective, example.z_BTCHW, example.noise_BTCHW, example.t_BT)
+        objective, corrupted = self.config.objective, example.corrupted
         with autocast(self.config.precision, self.world.device):
-            output_BTCHW = self.engine.network(corrupted.x_BTCHW, example.t_BT, example.words_BL)
+            output_BTCHW = self.engine.network(corrupted.x_BTCHW, example.told_BT, example.words_BL, example.given)
         losses_BT, counted_BT = frame_losses(
-            errors(objective, output_BTCHW, example.z_BTCHW, example.noise_BTCHW, corrupted)
+            errors(objective, output_BTCHW, example.z_BTCHW, example.noise_BTCHW, corrupted), example.counted_BT1HW
         )
-        by_level = sums_by_level(losses_BT.detach(), example.t_BT, self.config.metrics.level_bins)
+        by_level = sums_by_level(losses_BT.detach(), example.t_BT, self.config.metrics.level_bins, counted_BT)
         return clip_losses(losses_BT, counted_BT).mean(), by_level
 
     def _update(self, step: int, learning_rate: float) -> None:

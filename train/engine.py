@@ -17,6 +17,7 @@ from train.models.codec import build_codec, latent_shape
 from train.models.codec_transform import TransformCodec
 from train.models.denoiser import VideoDenoiser
 from train.models.text import Vocabulary
+from train.network import build_network
 from train.optim import build_optimizers, load_optimizers, optimizer_tensors
 from train.parallel import World, full, like, shard
 from train.parameters import choose
@@ -73,14 +74,7 @@ def build_denoiser(config: TrainConfig, frozen: Frozen) -> VideoDenoiser:
     """The network with weights drawn from the seed; the caller's random state is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        return VideoDenoiser(
-            config.trunk,
-            config.mixer,
-            config.text,
-            config.conditions.text,
-            len(frozen.vocabulary),
-            frozen.latent_TCHW,
-        )
+        return build_network(config, len(frozen.vocabulary), frozen.latent_TCHW)
 
 
 def frozen_tensors(frozen: Frozen) -> dict[str, dict[str, Tensor]]:

@@ -53,12 +53,12 @@ class StepReport:
     skipped: bool
 
 
-def sums_by_level(loss_BT: Tensor, t_BT: Tensor, num_bins: int) -> Tensor:
-    """Sum and count of the loss per bin of noise level, shape (2, bins)."""
+def sums_by_level(loss_BT: Tensor, t_BT: Tensor, num_bins: int, counted_BT: Tensor) -> Tensor:
+    """Sum and count of the loss of frames that count (1, not 0) per bin of noise level, shape (2, bins)."""
     index = (t_BT.flatten() * num_bins).long().clamp(0, num_bins - 1)
     sums = torch.zeros(2, num_bins, device=loss_BT.device)
-    sums[0].index_add_(0, index, loss_BT.flatten().float())
-    sums[1].index_add_(0, index, torch.ones_like(sums[0])[index])
+    sums[0].index_add_(0, index, (loss_BT * counted_BT).flatten().float())
+    sums[1].index_add_(0, index, counted_BT.flatten().float())
     return sums
 
 

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from train.conditions.signals import nothing_told
 from train.config import TrainConfig
 from train.data import ShardSource
 from train.models.codec import build_codec, latent_shape
 from train.models.denoiser import VideoDenoiser
-from train.models.text import Vocabulary
+from train.network import build_network
 from train.parameters import trained_names
+from train.prepare import vocabulary_of
 
 _FLOAT32_B = 4
 
@@ -27,7 +29,7 @@ def describe(config: TrainConfig, source: ShardSource | None = None) -> dict[str
         ConfigError: the run could not start (no shards, no batch, sizes that do not fit).
     """
     source = source or ShardSource(config.data)
-    vocabulary = Vocabulary.of(source.captions(), config.text)
+    vocabulary = vocabulary_of(config, source.captions())
     return {
         "data": describe_data(config, source),
         "vocabulary_words": len(vocabulary.words),
@@ -57,9 +59,7 @@ def describe_model(config: TrainConfig, vocabulary_size: int) -> dict[str, Any]:
     view, clips = config.data.view, config.data.plan.global_batch
     latent = latent_shape(build_codec(config.codec), view.num_frames, view.height, view.width)
     with torch.device("meta"):
-        network = VideoDenoiser(
-            config.trunk, config.mixer, config.text, config.conditions.text, vocabulary_size, latent
-        )
+        network = build_network(config, vocabulary_size, latent)
     sizes = {name: value.numel() for name, value in network.named_parameters()}
     trained = sum(sizes[name] for name in trained_names(config.parameters, sizes))
     forward_flop, saved_B = _forward_cost(network, config, latent)
@@ -80,8 +80,9 @@ def describe_model(config: TrainConfig, vocabulary_size: int) -> dict[str, Any]:
 
 def _forward_cost(network: VideoDenoiser, config: TrainConfig, latent: tuple[int, ...]) -> tuple[int, int]:
     """Operations, and bytes kept for the backward pass (in float32), of one clip on the meta device."""
-    x_BTCHW, t_BT = torch.empty(1, *latent, device="meta"), torch.empty(1, latent[0], device="meta")
+    x_BTCHW, level_BT = torch.empty(1, *latent, device="meta"), torch.empty(1, latent[0], device="meta")
     words_BL = torch.empty(1, config.text.max_words, dtype=torch.int64, device="meta")
+    given = {name: value.to("meta") for name, value in nothing_told(config.conditions, latent, 1).items()}
     kept: dict[int, int] = {}
     parameters = {id(value) for value in network.parameters()}
 
@@ -91,7 +92,7 @@ def _forward_cost(network: VideoDenoiser, config: TrainConfig, latent: tuple[int
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), FlopCounterMode(display=False) as flop:
-        output = network(x_BTCHW, t_BT, words_BL)
+        output = network(x_BTCHW, level_BT, words_BL, given)
     del output  # until here, so that no id was used twice
     return flop.get_total_flops(), sum(kept.values())
 

@@ -1,7 +1,7 @@
 """What is fixed before the first step: vocabulary, codec, scale of latents."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
 from train.codec_stage import train_codec
@@ -17,9 +17,14 @@ from train.parallel import World
 log = logging.getLogger(__name__)
 
 
+def vocabulary_of(config: TrainConfig, captions: Iterable[str]) -> Vocabulary:
+    """Words of the captions; none without a text condition."""
+    return Vocabulary([]) if config.conditions.text is None else Vocabulary.of(captions, config.text)
+
+
 def prepare(config: TrainConfig, source: ClipSource, world: World) -> tuple[Frozen, Iterator[Clips]]:
     """The frozen parts, and the batches from the very first on (those that were measured are handed out again)."""
-    vocabulary = Vocabulary.of(source.captions(), config.text)
+    vocabulary = vocabulary_of(config, source.captions())
     log.info("vocabulary of %d words", len(vocabulary.words))
     codec = build_codec(config.codec).to(world.device)
     if isinstance(config.codec, AutoencoderConfig):

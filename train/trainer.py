@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 # What may differ between a checkpoint and the config that resumes it: nothing that changes a step's result.
 # (Place and version of the data may: the saved position names the manifest by its hash.)
-_MAY_CHANGE = ("budget", "checkpoint", "metrics", "sampler", "num_threads", "device")
+_MAY_CHANGE = ("budget", "checkpoint", "metrics", "sampler", "windows", "num_threads", "device")
 _DATA_MAY_CHANGE = ("uri", "version", "num_workers", "reading")
 
 

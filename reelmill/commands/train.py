@@ -48,20 +48,37 @@ def sample(
     prompt: Annotated[list[str], typer.Option("--prompt", help="Text of a sample; may be given several times.")],
     output: Annotated[Path, typer.Option("--output", help="Folder for one .gif per prompt and a contact sheet.")],
     seed: Annotated[int, typer.Option("--seed", help="Of the first prompt; the next ones count up.")] = 0,
+    frames: Annotated[
+        int | None, typer.Option("--frames", min=1, help="Frames of each video; default: the model's own clip.")
+    ] = None,
+    filler: Annotated[
+        list[Path] | None,
+        typer.Option("--filler", metavar="MODEL", help="Fills gaps between key frames; one per level, default MODEL."),
+    ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override the sampler, e.g. --set guidance=2."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override sampler or windows, e.g. --set guidance=2 --set windows.kind=hierarchical.",
+        ),
     ] = None,
 ) -> None:
-    """Generate videos from prompts."""
+    """Generate videos from prompts; longer ones than the model's clips by windows."""
     from reelmill.samples import write_samples
-    from shards.config import apply_overrides, parse_config
-    from train.sample.ddim import SamplerConfig
-    from train.sample.generate import load
+    from train.sample.generate import load, with_overrides
+    from train.sample.long import generate_long
 
     loaded = load(model)
-    values = apply_overrides(loaded.config.sampler.resolved(), set_ or [])
-    sampler = parse_config(SamplerConfig, values, "sampler")
-    videos_BTHWC = loaded.generate(prompt, range(seed, seed + len(prompt)), sampler)
+    config = with_overrides(loaded.config, set_ or [])
+    wishes = loaded.wishes(prompt, range(seed, seed + len(prompt)))
+    videos_BTHWC = generate_long(
+        loaded,
+        wishes,
+        frames or config.data.view.num_frames,
+        windows=config.windows,
+        sampler=config.sampler if set_ else None,
+        fillers=[load(path) for path in filler or ()],
+    )
     for path in write_samples(videos_BTHWC, prompt, output):
         typer.echo(path)

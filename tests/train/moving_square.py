@@ -38,6 +38,7 @@ class MovingSquares:
                 [f"clip{index}" for index in ids],
                 epoch,
                 dict(zip(("epoch", "step"), step_after, strict=True)),
+                {"kind": torch.tensor(ids) % 2.0, "motion": torch.tensor(ids) / 10},
             )
             epoch, step = step_after
 
@@ -64,7 +65,7 @@ TINY = {
     "text": {"width": 8, "num_heads": 2, "max_words": 5},
     "conditions": {"text": {"layout_channels": 2, "layout_px": 4}},
     "optim": {"warmup_steps": 2},
-    "sampler": {"steps": 2},
+    "sampler": {"kind": "ddim", "steps": 2},
     "budget": {"steps": 6},
     "checkpoint": {"every_steps": 2},
     "metrics": {"every_steps": 1, "tensorboard": False},

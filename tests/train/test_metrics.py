@@ -11,7 +11,7 @@ def report(step: int) -> StepReport:
 
 def test_losses_fall_into_bins_of_their_level():
     losses, levels = torch.tensor([[1.0, 3.0], [5.0, 7.0]]), torch.tensor([[0.1, 0.2], [0.9, 1.0]])
-    assert means_of(sums_by_level(losses, levels, 4)) == [2.0, None, None, 6.0]
+    assert means_of(sums_by_level(losses, levels, 4, torch.ones_like(losses))) == [2.0, None, None, 6.0]
 
 
 def test_reports_are_read_back(tmp_path):

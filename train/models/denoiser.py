@@ -24,7 +24,7 @@ class VideoDenoiser(nn.Module):
         trunk: TrunkConfig,
         mixer: MixerConfig,
         text: TextConfig,
-        condition: TextConditionConfig,
+        condition: TextConditionConfig | None,
         vocabulary_size: int,
         latent_TCHW: tuple[int, ...],
         *,
@@ -37,49 +37,50 @@ class VideoDenoiser(nn.Module):
             trunk: spatial network.
             mixer: temporal mixer at its sites.
             text: vocabulary and encoder.
-            condition: how text enters.
+            condition: how text enters; None has no text.
             vocabulary_size: words with an id.
             latent_TCHW: shape of one clip's latent.
             signals: vectors of other conditions: a module from `given` to (B, T or 1, trunk.modulation_width).
-            map_channels: channels of `given["maps_BTCHW"]`, which stand beside the latent at the input.
+            map_channels: channels of `given["maps_BTCHW"]`, which stand beside the latent at the input, last of all.
         """
         super().__init__()
         _check_size(trunk, latent_TCHW)
-        channels, width, layout = latent_TCHW[1], trunk.modulation_width, condition.layout_channels
-        by_film = condition.injection == "film_time"
-        self.text = TextEncoder(text, vocabulary_size)
+        channels, width = latent_TCHW[1], trunk.modulation_width
+        layout, words_width = 0, 0
+        self.text = None if condition is None else TextEncoder(text, vocabulary_size)
         self.level = LevelEmbedding(width, trunk.level_features)
-        self.film = TextTimeFilm(text.width * text.max_words, width, layout, condition.layout_px) if by_film else None
+        self.film = None
+        if condition is not None and condition.injection == "film_time":
+            layout = condition.layout_channels
+            self.film = TextTimeFilm(text.width * text.max_words, width, layout, condition.layout_px)
+        elif condition is not None:
+            words_width = text.width
         self.signals, self.map_channels = signals, map_channels
-        entering = channels + map_channels + (layout if by_film else 0)
-        self.trunk = build_trunk(trunk, mixer, entering, channels, 0 if by_film else text.width)
+        self.trunk = build_trunk(trunk, mixer, channels + layout + map_channels, channels, words_width)
 
     def forward(
-        self,
-        x_BTCHW: Tensor,
-        level_BT: Tensor,
-        words_BL: Tensor,
-        given: Mapping[str, Tensor] | None = None,
+        self, x_BTCHW: Tensor, level_BT: Tensor, words_BL: Tensor, given: Mapping[str, Tensor] | None = None
     ) -> Tensor:
         """What the objective's target is at x, frame by frame.
 
         Args:
             x_BTCHW: noisy latent.
             level_BT: noise level of each frame, in [0, 1].
-            words_BL: word ids.
+            words_BL: word ids; not read without text.
             given: other conditions by name: what `signals` reads, and maps_BTCHW.
         """
-        num_frames, given = x_BTCHW.shape[1], given or {}
-        text_BLD, film_BTD = self.text(words_BL), self.level(level_BT)
+        num_frames, told = x_BTCHW.shape[1], given or {}
+        text_BLD, film_BTD = None if self.text is None else self.text(words_BL), self.level(level_BT)
         if self.signals is not None:
-            film_BTD = film_BTD + self.signals(given)
-        if self.map_channels:
-            x_BTCHW = torch.cat([x_BTCHW, given["maps_BTCHW"].to(x_BTCHW)], dim=2)
+            film_BTD = film_BTD + self.signals(told)
         if self.film is not None:
             text_BTD, layout_BTCHW = self.film(text_BLD, num_frames)
             film_BTD = film_BTD + text_BTD
             x_BTCHW = torch.cat([x_BTCHW, _resized(layout_BTCHW, x_BTCHW).to(x_BTCHW)], dim=2)
-        sited = Conditioning(film_BTD.flatten(0, 1), text_BLD if self.film is None else None, num_frames)
+        if self.map_channels:
+            x_BTCHW = torch.cat([x_BTCHW, told["maps_BTCHW"].to(x_BTCHW)], dim=2)
+        words_BLD = text_BLD if self.film is None else None
+        sited = Conditioning(film_BTD.flatten(0, 1), words_BLD, num_frames)
         x_NCHW = x_BTCHW.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         return self.trunk(x_NCHW, sited).unflatten(0, (-1, num_frames))
 

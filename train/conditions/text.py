@@ -1,4 +1,4 @@
-"""Conditions: what a denoiser is told besides the noisy latent. One so far, text; it has an injection and a drop."""
+"""Text: the caption as word ids."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -28,12 +28,6 @@ class TextConditionConfig(Config):
     drop: float = Field(default=0.1, ge=0, lt=1, description="Share of clips trained without text, for guidance.")
 
 
-class ConditionsConfig(Config):
-    """Everything a denoiser is told."""
-
-    text: TextConditionConfig = Field(default_factory=TextConditionConfig, description="The caption.")
-
-
 def caption_words(
     vocabulary: Vocabulary, captions: Sequence[str | None], keys: Sequence[str], max_words: int
 ) -> Tensor:
@@ -50,6 +44,6 @@ def caption_words(
     return vocabulary.encode([caption for caption in captions if caption is not None], max_words)
 
 
-def drop_text(words_BL: Tensor, uniform_B: Tensor, drop: float) -> Tensor:
-    """Replace the text of rows whose uniform draw lies below `drop` by the empty text."""
-    return torch.where((uniform_B < drop)[:, None], torch.full_like(words_BL, PAD), words_BL)
+def drop_text(words_BL: Tensor, dropped_B: Tensor) -> Tensor:
+    """Replace the text of marked rows by the empty text."""
+    return torch.where(dropped_B[:, None], torch.full_like(words_BL, PAD), words_BL)
