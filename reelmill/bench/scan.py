@@ -11,22 +11,19 @@ a long one is where it would grow.
 import hashlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from curate.media.child import MediaChild, MediaConfig
 from curate.media.opening import ffmpeg_path
 from curate.media.tools import ffmpeg_builds
 from reelmill.bench import Measurement
+from reelmill.bench.processes import CommandCost, cache_folder, run_command
 from shards.facts import machine_facts, package_versions
 
 DURATION_S = 60
@@ -40,7 +37,6 @@ LIMITS = {
     "rss_worker_3h_mb": 600.0,
     "rss_driver_3h_mb": 600.0,
 }
-_SAMPLE_INTERVAL_S = 0.05
 
 _BACKGROUND = (
     "mandelbrot=s=2880x1620:r=30:start_scale=0.012:start_x=-0.7436:start_y=-0.1318:maxiter=400,trim=end_frame=1,"
@@ -55,23 +51,6 @@ _ENCODER = (
     *("-c:v", "libx264", "-preset", "veryfast", "-bf", "3", "-g", "60"),
     *("-b:v", "8M", "-maxrate", "10M", "-bufsize", "16M", "-threads", "2"),
 )
-
-
-@dataclass(frozen=True)
-class CommandCost:
-    """Of one process and all that it started.
-
-    Attributes:
-        cpu_s: user and system.
-        wall_s: from start to end.
-        rss_own_bytes: largest resident set of the process itself.
-        rss_others_bytes: largest resident set of any process it started.
-    """
-
-    cpu_s: float
-    wall_s: float
-    rss_own_bytes: int
-    rss_others_bytes: int
 
 
 @dataclass(frozen=True)
@@ -147,11 +126,6 @@ def _measured_pass(path: Path, folder: Path) -> Pass:
     return Pass(decode_cpu_s, cost, metrics, verification_cpu_s(folder / "run" / "dataset", folder))
 
 
-def cache_folder() -> Path:
-    """Where pinned files are kept: below XDG_CACHE_HOME or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reelmill" / "bench"
-
-
 def pinned_video(folder: Path, duration_s: float = DURATION_S) -> Path:
     """The bench's file."""
     inputs = ("-f", "lavfi", "-i", _BACKGROUND, "-f", "lavfi", "-i", _OBJECT, "-filter_complex", _OVERLAY)
@@ -177,19 +151,6 @@ def _made(folder: Path, name: str, command: Sequence[str]) -> Path:
         subprocess.run([ffmpeg_path(), "-nostdin", "-v", "error", "-y", *command, str(partial)], check=True)
         partial.rename(path)
     return path
-
-
-def run_command(command: Sequence[str]) -> CommandCost:
-    """Run a command to its end and measure it together with all processes it starts."""
-    before_s, before_wall_s = _children_cpu_s(), time.perf_counter()
-    own = others = 0
-    with psutil.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
-        while process.poll() is None:
-            own, others = max(own, _rss_bytes([process])), max(others, _rss_bytes(_started_by(process)))
-            time.sleep(_SAMPLE_INTERVAL_S)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return CommandCost(_children_cpu_s() - before_s, time.perf_counter() - before_wall_s, own, others)
 
 
 def curate_cost(path: Path, output: Path) -> tuple[CommandCost, dict[str, Any]]:
@@ -220,26 +181,3 @@ def verification_cpu_s(dataset: Path, scratch: Path) -> float:
 
 def _null_decode(path: Path) -> list[str]:
     return ["-nostdin", "-v", "error", "-threads", "1", "-i", str(path), "-f", "null", "-"]
-
-
-def _children_cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _started_by(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _rss_bytes(processes: Sequence[psutil.Process]) -> int:
-    """Largest resident set among the processes that still run."""
-    found = 0
-    for process in processes:
-        try:
-            found = max(found, process.memory_info().rss)
-        except psutil.Error:
-            continue
-    return found

@@ -1,132 +1,153 @@
-"""What reading published clips costs, against webdataset on the same tars and the bare decode of the same frames.
+"""What datasets cost: reading latents beside other readers, clips, writing, and opening a large version.
 
-The set: one clip of 3 s at 256x256 (H.264, three B-frames) under many keys, made by the pinned ffmpeg. CPU seconds,
-user and system, of this process, median of the repeats, the ways taking turns. Reading: all members of every sample;
-ours by index with xxh3, webdataset's by its pipeline without. Decoding: our loader without workers, 16 frames at 8 fps
-to 128x128, against PyAV that seeks to the first of these frames and decodes to the last, and makes no picture of them.
+Each part is a file of its own and says how it measures. Without `--peers` the only other reader is webdataset, if this
+environment has it; with `--peers` all of them are installed, each in an environment of its own below the cache folder.
+A full run takes about ten minutes, and for the version of ten million samples 10 GB of memory and of disk there.
 """
 
-import io
-import itertools
-import statistics
-import subprocess
+import importlib.util
+import os
+import sys
 import tempfile
-import time
-from collections.abc import Callable
-from fractions import Fraction
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curate.media.opening import ffmpeg_path
 from reelmill.bench import Measurement
+from reelmill.bench.clips import clip_figures
+from reelmill.bench.environments import Peer, install_peers
+from reelmill.bench.latent_set import publish_latents
+from reelmill.bench.latents import OURS, Readings, measure_readers, prepare_peers
+from reelmill.bench.opening import make_large, opening_figures
+from reelmill.bench.processes import cache_folder
+from reelmill.bench.writing import write_figures
 from shards.facts import machine_facts, package_versions
-from shards.format.commit import commit_shard
-from shards.format.index import ROW
-from shards.plans.plan import PlanConfig, sample_generator
-from shards.plans.view import ViewConfig
-from shards.reading.config import ReadingConfig
-from shards.reading.reader import ShardDataset, open_dataset
-from shards.versions.publish import publish
-from shards.versions.splits import SplitConfig
 
-LIMITS = {"read_vs_webdataset": 0.6, "video_vs_bare_decode": 1.05}
-SIZE_PX, RATE, DURATION_S = 256, 24, 3
-VIEW = ViewConfig(num_frames=16, fps=8, height=128, width=128)
+LIMITS = {
+    "cpu_ms_per_sample": 0.12,
+    "vs_webdataset": 0.6,
+    "vs_best_peer": 1.0,
+    "video_vs_bare_decode": 1.05,
+    "open_s": 5.0,
+    "resume_s": 2.0,
+    "plan_memory_mb": 200.0,
+}
+PEER_FIGURES = ("vs_webdataset", "vs_best_peer")  # no promise if nothing can be measured and --peers was not asked for
+FLOORS = {"write_vs_copy": 0.8}
 
 
-def measure(num_samples: int = 64, repeats: int = 5) -> Measurement:
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured.
+
+    Attributes:
+        num_shards, per_shard: of the set of latents.
+        num_clips: of the set of clips.
+        large_shards, large_per_shard: of the version that is opened.
+        repeats: of every measurement.
+        workers: numbers of worker processes that reading is measured with once more.
+        cold: measure reading once more with the set out of the page cache.
+    """
+
+    num_shards: int = 20
+    per_shard: int = 100
+    num_clips: int = 64
+    large_shards: int = 10_000
+    large_per_shard: int = 1_000
+    repeats: int = 5
+    workers: tuple[int, ...] = (1, 2)
+    cold: bool = True
+
+
+def measure(peers: bool = False, sizes: Sizes | None = None) -> Measurement:
     """Run the bench."""
-    with tempfile.TemporaryDirectory() as folder:
-        dataset = make_dataset(Path(folder), num_samples)
-        steps = num_samples // 8
-        plan = dataset.plan(PlanConfig(global_batch=8), VIEW)
-        chosen = [(int(number), 0) for step in range(steps) for number in plan.batch(0, step).ids_B]
-        ways: dict[str, Callable[[], object]] = {
-            "read": lambda: [dataset.read(number) for number in range(num_samples)],
-            "webdataset": lambda: _read_by_webdataset(dataset),
-            "video": lambda: _load(dataset, steps),
-            "bare_decode": lambda: [_bare_decode(dataset, *sample) for sample in chosen],
-        }
-        for way in ways.values():  # imports and page cache
-            way()
-        cpu_ms: dict[str, list[float]] = {name: [] for name in ways}
-        for _, (name, way) in itertools.product(range(repeats), ways.items()):
-            before_s = time.process_time()
-            way()
-            cpu_ms[name].append((time.process_time() - before_s) * 1000 / num_samples)
-    median = {name: statistics.median(values) for name, values in cpu_ms.items()}
+    sizes = sizes or Sizes()
+    readers = install_peers(cache_folder() / "peers", _tell) if peers else _own_peers()
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache_folder()) as name:  # the system's folder for this may be in memory
+        folder = Path(name)
+        latents = _latents(folder, readers, sizes)
+        clips = clip_figures(folder, sizes.num_clips, sizes.repeats)
+        writing = write_figures(folder, sizes.num_shards * sizes.per_shard, sizes.repeats)
+        opening = opening_figures(make_large(folder, sizes.large_shards, sizes.large_per_shard), sizes.repeats)
+    found = {**latents.figures, **clips, **writing, **opening}
+    promised = {name: limit for name, limit in LIMITS.items() if name not in PEER_FIGURES or peers or name in found}
     return Measurement(
         bench="shards",
-        figures={
-            "read_cpu_ms_per_sample": median["read"],
-            "read_vs_webdataset": median["read"] / median["webdataset"],
-            "video_cpu_ms_per_sample": median["video"],
-            "video_vs_bare_decode": median["video"] / median["bare_decode"],
+        figures={name: found[name] for name in (*promised, *FLOORS) if name in found},
+        limits=promised,
+        peers=latents.peers,
+        details={
+            **latents.details,
+            **{name: value for name, value in found.items() if name not in (*promised, *FLOORS)},
         },
-        limits=LIMITS,
-        peers={f"{name}_cpu_ms_per_sample": median[name] for name in ("webdataset", "bare_decode")},
-        details={f"{name}_spread_ms": max(values) - min(values) for name, values in cpu_ms.items()},
-        machine=machine_facts(),
-        versions=package_versions(),
+        machine={**machine_facts(), "load_average": " ".join(f"{load:.1f}" for load in os.getloadavg())},
+        versions={**package_versions(), **latents.versions},
+        floors=FLOORS,
     )
 
 
-def make_dataset(folder: Path, num_samples: int) -> ShardDataset:
-    """Publish the set below a folder."""
-    clip = folder / "clip.mp4"
-    source = f"testsrc2=s={SIZE_PX}x{SIZE_PX}:r={RATE},noise=alls=6:allf=t:all_seed=1"
-    encoder = ("-c:v", "libx264", "-preset", "veryfast", "-bf", "3", "-g", "48", "-pix_fmt", "yuv420p", "-threads", "1")
-    command = [ffmpeg_path(), "-nostdin", "-v", "error", "-f", "lavfi", "-i", source, "-t", str(DURATION_S)]
-    subprocess.run([*command, *encoder, str(clip)], check=True)
-    import pyarrow as pa
+@dataclass(frozen=True)
+class _Latents:
+    """What was found of readers, in the places where a Measurement has it."""
 
-    mp4 = clip.read_bytes()
-    rows = [_row(f"clip-{number:06d}", mp4) for number in range(num_samples)]
-    table = pa.Table.from_pylist(rows, schema=ROW)
-    commit = commit_shard(folder / "dataset", "be" * 32, 0, "bench", table, [{"mp4": mp4}] * num_samples, folder)
-    publish(folder / "dataset", [commit], {"made_by": "bench"}, SplitConfig(val=0.0))
-    return open_dataset(folder / "dataset")
+    figures: dict[str, float]
+    peers: dict[str, float]
+    details: dict[str, Any]
+    versions: dict[str, str]
 
 
-def _row(key: str, mp4: bytes) -> dict[str, Any]:
-    from shards.reading.decode import presented_pts
-
-    pts = presented_pts(mp4)
-    base = Fraction(pts[1] - pts[0]) * RATE  # pts per second
-    return {
-        "key": key, "codec": "h264", "width": SIZE_PX, "height": SIZE_PX, "rotation_deg": 0, "sar_num": 1, "sar_den": 1,
-        "pix_fmt": "yuv420p", "num_frames": len(pts), "preroll_frames": 0, "frame_pts": pts, "time_base_num": 1,
-        "time_base_den": int(base), "duration_s": float(DURATION_S), "cut_mode": "encode", "caption": f"clip {key}",
-        "caption_source": "sidecar", "video_id": key, "source_uri": key, "source_sha256": "0" * 64,
-        "source_start_pts": 0, "source_end_pts": DURATION_S, "source_time_base_num": 1, "source_time_base_den": 1,
-    }  # fmt: skip
-
-
-def _read_by_webdataset(dataset: ShardDataset) -> list[dict[str, Any]]:
-    from shards.reading.streaming import secured_webdataset
-
-    paths = [str(Path(dataset.store.uri) / commit.shard.path) for commit in dataset.manifest.shards]
-    return list(secured_webdataset().WebDataset(paths, shardshuffle=False))
-
-
-def _load(dataset: ShardDataset, steps: int) -> None:
-    from shards.reading.batch import loader
-
-    batches = loader(dataset, dataset.plan(PlanConfig(global_batch=8), VIEW), VIEW, reading=ReadingConfig())
-    for _ in range(steps):
-        next(batches)
+def _latents(folder: Path, peers: list[Peer], sizes: Sizes) -> _Latents:
+    publish_latents(folder, sizes.num_shards, sizes.per_shard)
+    peers = prepare_peers(folder, peers, _tell)
+    num_samples = sizes.num_shards * sizes.per_shard
+    found = measure_readers(folder, peers, num_samples, sizes.repeats, _tell)
+    cold = measure_readers(folder, peers, num_samples, int(sizes.cold), _tell, "--cold")
+    workers = {n: measure_readers(folder, peers, num_samples, 1, _tell, "--workers", str(n)) for n in sizes.workers}
+    cpu_ms = {name: readings.median("cpu_ms_per_sample") for name, readings in found.items()}
+    details: dict[str, Any] = {}
+    for name, readings in found.items():
+        details |= {f"{name}_{fact}": value for fact, value in readings.facts().items()}
+        details |= {f"{name}_disk_mb": _disk_mb(folder, name)}
+        details |= _of(name, cold, "first_epoch_s", "cold_epoch_s")
+        for number, runs in workers.items():
+            details |= _of(name, runs, "cpu_ms_per_sample", f"{number}_workers_cpu_ms")
+            details |= _of(name, runs, "samples_per_s", f"{number}_workers_samples_per_s")
+    return _Latents(
+        figures=_ratios(cpu_ms),
+        peers={f"{name}_cpu_ms_per_sample": value for name, value in cpu_ms.items() if name != OURS},
+        details=details,
+        versions={k: v for readings in found.values() for k, v in readings.runs[0]["versions"].items() if k != "numpy"},
+    )
 
 
-def _bare_decode(dataset: ShardDataset, sample_id: int, epoch: int) -> None:
-    import av
+def _ratios(cpu_ms: Mapping[str, float]) -> dict[str, float]:
+    others = {name: value for name, value in cpu_ms.items() if name != OURS}
+    if OURS not in cpu_ms:  # told already; what is promised of it counts as missed
+        return {}
+    figures = {"cpu_ms_per_sample": cpu_ms[OURS]}
+    if "webdataset" in others:
+        figures["vs_webdataset"] = cpu_ms[OURS] / others["webdataset"]
+    if len(others) > 1:
+        figures["vs_best_peer"] = cpu_ms[OURS] / min(others.values())
+    return figures
 
-    from shards.reading.decode import wanted_pts
 
-    wanted_T = wanted_pts(dataset.row(sample_id), VIEW, sample_generator(0, epoch, sample_id))
-    with av.open(io.BytesIO(dataset.read_member(sample_id, "mp4")), "r", format="mp4") as container:
-        stream = container.streams.video[0]
-        stream.thread_count, stream.thread_type = 1, "NONE"
-        container.seek(wanted_T[0], stream=stream, backward=True)
-        for frame in container.decode(stream):
-            if frame.pts is not None and frame.pts >= wanted_T[-1]:
-                return
+def _disk_mb(folder: Path, name: str) -> float:
+    """What a reader reads from: its own copy of the set, else the set itself."""
+    own = folder / "copies" / name
+    source = own if own.is_dir() else folder / "dataset"
+    return sum(path.stat().st_size for path in source.rglob("*") if path.is_file()) / 1e6
+
+
+def _of(name: str, runs: Mapping[str, Readings], figure: str, title: str) -> dict[str, float]:
+    return {f"{name}_{title}": runs[name].median(figure)} if name in runs and runs[name].runs else {}
+
+
+def _own_peers() -> list[Peer]:
+    return [Peer("webdataset", sys.executable)] if importlib.util.find_spec("webdataset") else []
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

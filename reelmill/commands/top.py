@@ -11,7 +11,7 @@ from reelmill.commands.options import JsonOption
 def add_to(app: typer.Typer) -> None:
     """Register the commands."""
     app.command(epilog="Example: reelmill doctor")(doctor)
-    app.command(epilog="Example: reelmill bench scan --json")(bench)
+    app.command(epilog="Example: reelmill bench shards --peers --json")(bench)
     app.command(epilog="Example: reelmill demo --output demo")(demo)
 
 
@@ -28,13 +28,18 @@ def doctor() -> None:
 
 
 def bench(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Which one: scan.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which one: scan, shards.")],
     as_json: JsonOption = False,
+    peers: Annotated[
+        bool,
+        typer.Option("--peers", help="Install other readers below the cache folder and measure them too (shards)."),
+    ] = False,
 ) -> None:
-    """Measure against a named peer or limit, in one run."""
+    """Measure against named peers and limits, in one run. Exit code 1 if a limit is missed."""
     from reelmill.bench import run_bench
 
-    run_bench(name, as_json)
+    if run_bench(name, as_json, peers).missed:
+        raise typer.Exit(1)
 
 
 def demo(

@@ -146,7 +146,7 @@ def read_shard(path: Path) -> ShardRecord:
     Raises:
         ContractError: it is not as the format wants it.
     """
-    tar = _mapped(path)
+    tar = mapped(path)
     hashed = hashlib.sha256()
     samples = group_samples(tar, parse_tar(tar), hashed.update)
     return ShardRecord(len(tar), hashed.hexdigest(), samples)
@@ -161,7 +161,7 @@ def _read_back(path: Path, written: list[tuple[str, dict[str, int]]]) -> ShardRe
     return record
 
 
-def _mapped(path: Path) -> memoryview:
+def mapped(path: Path) -> memoryview:
     """A file's bytes, mapped at once where the system can (a fault for every page costs as much as its checksum)."""
     flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
     if not path.stat().st_size:

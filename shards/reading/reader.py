@@ -17,6 +17,7 @@ from shards.errors import ConfigError, ContractError
 from shards.format.commit import StoredFile
 from shards.format.npy import load_npy
 from shards.format.tar import BLOCK, is_adopted_header, tar_header
+from shards.format.writer import mapped
 from shards.plans.plan import BatchPlan, PlanConfig, plan_batches
 from shards.plans.view import BORDER_COLUMNS, ViewConfig
 from shards.schema import ADOPTED, member_column, members_of
@@ -253,7 +254,7 @@ class ShardDataset:
             path = self.store.local_path(file.path)
             if not path.is_file():
                 raise ContractError(f"{path} is missing; the manifest names it; restore or republish")
-            source = pa.memory_map(str(path)).read_buffer()
+            source = pa.py_buffer(mapped(path))
         else:
             source = pa.py_buffer(self.store.get(file.path))
         if source.size != file.size_bytes or xxhash.xxh3_64_hexdigest(memoryview(source)) != file.xxh3:

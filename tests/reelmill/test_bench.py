@@ -5,7 +5,7 @@ import pytest
 
 from reelmill import bench
 from reelmill.bench import Measurement, run_bench, table
-from reelmill.bench.scan import run_command
+from reelmill.bench.processes import run_command
 from shards.errors import ConfigError
 
 FOUND = Measurement("fake", {"a": 1.25, "b": 3.0}, {"a": 1.3, "b": 2.0}, {"peer": 2.0}, {"x": "y"}, {}, {})
@@ -26,7 +26,8 @@ def test_the_last_line_is_one_json_object(monkeypatch, capsys):
     run_bench("fake", as_json=True)
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last["figures"] == {"a": 1.25, "b": 3.0}
-    assert set(last) == {"bench", "figures", "limits", "peers", "details", "machine", "versions"}
+    assert set(last) == {"bench", "figures", "limits", "peers", "details", "machine", "versions", "floors", "verdicts"}
+    assert last["verdicts"] == {"a": "ok", "b": "MISSED"}
 
 
 def test_the_table_says_which_limits_are_met():

@@ -82,6 +82,35 @@ def test_any_number_of_worker_processes_gives_the_same_batches(dataset: ShardDat
             assert_same(here, batch)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
+@pytest.mark.parametrize(
+    "num_workers", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
+)
+def test_worlds_of_1_2_3_4_and_8_see_the_same_global_batches(
+    tmp_path: Path, dataset_of: Callable[..., Manifest], num_workers: int
+):
+    """30 samples in batches of 24, the rest padded: two steps an epoch; three steps, loaded by each rank of each world.
+
+    Brightness says the frame, and a clip begins where its randomness says: equal pixels are equal choices.
+    """
+    dataset_of(30)
+    dataset = open_dataset(tmp_path / "dataset")
+    plan = dataset.plan(PlanConfig(global_batch=24, seed=3, tail="pad"), VIEW)
+    wholes = list(itertools.islice(loader(dataset, plan, VIEW), 3))
+    assert [len(set(whole.keys)) for whole in wholes] == [24, 24, 24]
+    assert len({*wholes[0].keys, *wholes[1].keys}) == 30
+    for world in (1, 2, 3, 4, 8):
+        for rank in range(world):
+            batches = loader(dataset, plan, VIEW, rank=rank, world=world, num_workers=num_workers)
+            for whole, part in zip(wholes, itertools.islice(batches, 3), strict=True):
+                assert part.keys == whole.keys[rank::world]
+                assert torch.equal(part.ids, whole.ids[rank::world])
+                assert torch.equal(part.video_BTHWC, whole.video_BTHWC[rank::world])
+                assert torch.equal(part.is_pad_B, whole.is_pad_B[rank::world])
+                assert part.captions == whole.captions[rank::world]
+                assert part.position == whole.position
+
+
 def test_a_position_of_another_plan_is_refused(dataset: ShardDataset):
     state = take(dataset, 1)[0].position
     other = dataset.plan(PLAN.model_copy(update={"seed": 4}), VIEW)
