@@ -79,7 +79,10 @@ def _bucket_row(plan: BatchPlan, bucket: Bucket) -> list[str]:
 
 def _epoch(plan: BatchPlan, dataset: ShardDataset, where: Locality) -> Listing:
     clips = sum(bucket.num_batches * bucket.batch_size for bucket in plan.buckets.values())
-    usable = np.unique(np.concatenate([bucket.ids_N for bucket in plan.buckets.values()]))
+    is_usable_N = np.zeros(len(dataset), bool)
+    for bucket in plan.buckets.values():
+        is_usable_N[bucket.ids_N] = True
+    usable = np.flatnonzero(is_usable_N)
     facts = [
         ["steps per epoch", f"{plan.steps_per_epoch:,}"],
         ["clips", f"{len(usable):,} of {len(dataset):,} can be shown; an epoch shows {clips:,}"],

@@ -31,7 +31,7 @@ ROW_COLUMNS = (
 )  # fmt: skip
 
 
-_PLACE = ("offset", "size", "xxh3")
+_PLACE, _KIND = ("offset", "size", "xxh3"), ("dtype", "shape")
 
 
 def open_dataset(
@@ -156,8 +156,8 @@ class ShardDataset:
 
     def parse_array(self, sample_id: int, suffix: str, data: bytes) -> np.ndarray:
         """The array in the bytes of a .npy member, as `read_array` gives it."""
-        dtype, shape = (self.rows.column(member_column(suffix, part))[sample_id].as_py() for part in ("dtype", "shape"))
-        return load_npy(data, dtype, shape)
+        dtypes_N, shapes_N = self._kinds[suffix]
+        return load_npy(data, dtypes_N[sample_id].as_py(), shapes_N[sample_id].as_py())
 
     def read_member(self, sample_id: int, suffix: str) -> bytes:
         """The bytes of one member.
@@ -230,6 +230,12 @@ class ShardDataset:
         """Offset, size and checksum of a member, of all samples."""
         columns = {suffix: [member_column(suffix, part) for part in _PLACE] for suffix in self.members}
         return {suffix: [self.rows.column(name).to_numpy() for name in names] for suffix, names in columns.items()}
+
+    @cached_property
+    def _kinds(self) -> Mapping[str, list[pa.ChunkedArray]]:
+        """Element type and shape of the arrays in a .npy member, of all samples."""
+        arrays = [suffix for suffix in self.members if suffix.endswith(".npy")]
+        return {suffix: [self.rows.column(member_column(suffix, part)) for part in _KIND] for suffix in arrays}
 
     @cached_property
     def _shards(self) -> pa.ChunkedArray:
