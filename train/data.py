@@ -1,6 +1,6 @@
 """Where clips come from: published shards, and nothing else. Trainer and tests see one small interface."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -35,6 +35,13 @@ class Clips:
     epoch: int
     position: Mapping[str, Any]
     scores: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def joint_position(positions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The place of all ranks after the same batch, from that of each: what a checkpoint stores."""
+    if "damaged" not in positions[0]:
+        return dict(positions[0])
+    return LoaderState.merged([LoaderState(**position) for position in positions]).model_dump(mode="json")
 
 
 class ClipSource(Protocol):

@@ -5,6 +5,7 @@ Only this file and run_torchrun.py know torch.distributed.
 
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -82,6 +83,15 @@ def from_first_rank(value: float, world: World) -> float:
     shared = torch.tensor(value, dtype=torch.float64, device=world.device)
     dist.broadcast(shared, src=0)
     return float(shared)
+
+
+def from_all_ranks(value: Any, world: World) -> list[Any]:
+    """What every rank has, by rank, on every rank; small JSON-like values."""
+    if world.size == 1:
+        return [value]
+    values: list[Any] = [None] * world.size
+    dist.all_gather_object(values, value)
+    return values
 
 
 def wait_for_all(world: World) -> None:

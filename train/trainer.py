@@ -13,12 +13,12 @@ import torch
 from shards.errors import ConfigError, ContractError
 from train import checkpoint
 from train.config import TrainConfig
-from train.data import Clips, ClipSource, ShardSource
+from train.data import Clips, ClipSource, ShardSource, joint_position
 from train.denoising import DenoisingStep, StepValues
 from train.engine import Engine, load_frozen
 from train.metrics import MetricsWriter, StepReport, finite, means_of
 from train.optim import learning_rate
-from train.parallel import World, from_first_rank, wait_for_all
+from train.parallel import World, from_all_ranks, from_first_rank, wait_for_all
 from train.precision import resolve
 from train.prepare import prepare
 from train.run_torchrun import open_world
@@ -215,7 +215,8 @@ class _Run:
 
     def _save(self) -> None:
         self._report()  # metrics never lag behind a checkpoint
-        record = {"step": self.step, "elapsed_s": self.elapsed_s, "position": dict(self.position or {})}
+        position = joint_position(from_all_ranks(dict(self.position or {}), self.world))
+        record = {"step": self.step, "elapsed_s": self.elapsed_s, "position": position}
         self.engine.save(self.output / "checkpoints", self.step, record)
         wait_for_all(self.world)
 

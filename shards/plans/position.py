@@ -1,5 +1,7 @@
 """Places in the endless sequence of steps: what a checkpoint stores, valid for any world size and number of workers."""
 
+from collections.abc import Sequence
+
 from shards.errors import ContractError
 from shards.format.commit import Record
 from shards.plans.plan import BatchPlan
@@ -7,7 +9,13 @@ from shards.reading.reader import ShardDataset
 
 
 class LoaderState(Record):
-    """A position in the data: the next step to take. The same on all ranks but for the damage that a rank has met."""
+    """A position in the data: the next step to take, for any rank of any world.
+
+    It is the same on all ranks but for `damaged`, of which each knows what it has met; `merged` makes the state of all.
+    With on_damage: substitute the batches are a function of the plan and of what is damaged, whoever knows of it, so a
+    state of one rank resumes the same batches as that of all, as long as what was damaged still is. What has been
+    restored meanwhile is read again by ranks that did not know of it, and stays replaced if the merged state says so.
+    """
 
     manifest_sha256: str
     plan_sha256: str
@@ -15,6 +23,27 @@ class LoaderState(Record):
     epoch: int
     step: int
     damaged: tuple[int, ...] = ()  # ids that were found damaged so far; they are replaced without another look
+
+    @classmethod
+    def merged(cls, states: Sequence["LoaderState"]) -> "LoaderState":
+        """The state of a whole world: what a checkpoint stores where damaged samples are replaced.
+
+        Args:
+            states: of all ranks after the same step, gathered by the caller.
+
+        Raises:
+            ContractError: the ranks are not at the same step of the same data.
+        """
+        damaged = tuple(sorted({sample_id for state in states for sample_id in state.damaged}))
+        merged = [state.model_copy(update={"damaged": damaged}) for state in states]
+        others = [rank for rank, state in enumerate(merged) if state != merged[0]]
+        if others:
+            here, there = merged[0], merged[others[0]]
+            raise ContractError(
+                f"rank {others[0]} is at epoch {there.epoch}, step {there.step}, rank 0 at epoch {here.epoch}, step "
+                f"{here.step}; all are at the same step of the same plan; gather states after the same batch"
+            )
+        return merged[0]
 
 
 def position(dataset: ShardDataset, plan: BatchPlan, epoch: int, step: int) -> LoaderState:

@@ -126,6 +126,38 @@ def test_a_resumed_run_replaces_what_the_first_had_replaced_though_it_was_restor
     assert [batch.position for batch in again] == [batch.position for batch in whole[3:]]
 
 
+def test_the_merged_state_of_all_ranks_resumes_in_any_world_though_all_was_restored(dataset: ShardDataset):
+    """Each rank has met damage of its own; together they know of both."""
+    order = [number for batch in take(dataset, 3) for number in batch.ids.tolist()]
+    broken = {order[0], order[5]}  # places 0 and 1 of their batches: of rank 0 and of rank 1
+    intact = {sample_id: shard_path(dataset, sample_id).read_bytes() for sample_id in broken}
+    for sample_id in broken:
+        flip_a_bit(dataset, sample_id)
+    whole = take(dataset, 9)
+    states = [take(dataset, 3, rank=rank, world=2)[-1].position for rank in (0, 1)]
+    assert [set(state.damaged) for state in states] == [{order[0]}, {order[5]}]
+    merged = LoaderState.merged(states)
+    assert set(merged.damaged) == broken
+    for world in (1, 2, 4):  # of one rank's state: as long as the damage lasts
+        assert resumed(dataset, states[0], world) == [batch.keys for batch in whole[3:]]
+    for sample_id in broken:
+        rewrite(shard_path(dataset, sample_id), intact[sample_id])
+    for world in (1, 2, 4):
+        assert resumed(dataset, merged, world) == [batch.keys for batch in whole[3:]]
+
+
+def resumed(dataset: ShardDataset, state: LoaderState, world: int) -> list[list[str]]:
+    """Keys of six global batches from a state on, put together from those of the ranks."""
+    ranks = [take(dataset, 6, state=state, rank=rank, world=world) for rank in range(world)]
+    return [[batch[place % world].keys[place // world] for place in range(4)] for batch in zip(*ranks, strict=True)]
+
+
+def test_states_of_different_steps_are_not_merged(dataset: ShardDataset):
+    first, second = (batch.position for batch in take(dataset, 2))
+    with pytest.raises(ContractError, match="rank 1 is at epoch 0, step 2, rank 0 at epoch 0, step 1"):
+        LoaderState.merged([first, second])
+
+
 def test_each_damaged_sample_is_told_once_and_counted_each_time(
     dataset: ShardDataset, caplog: pytest.LogCaptureFixture
 ):
