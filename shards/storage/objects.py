@@ -8,6 +8,8 @@ from typing import Protocol
 
 from shards.errors import StoreError
 
+_PIECE_BYTES = 8 << 20
+
 
 class ObjectMissing(StoreError):
     """No object has this name."""
@@ -54,3 +56,20 @@ class Store(Protocol):
 def cut(data: bytes, sizes: Sequence[int]) -> list[bytes]:
     """Parts of these sizes, one after the other; the last are short if the bytes end before."""
     return [data[end - size : end] for size, end in zip(sizes, accumulate(sizes), strict=True)]
+
+
+def holds(store: Store, path: str, data: bytes | Path) -> bool:
+    """Whether an object that exists has exactly these bytes; a file is compared piece by piece.
+
+    Raises:
+        ObjectMissing: it does not exist.
+    """
+    if isinstance(data, bytes):
+        return store.get(path) == data
+    offset = 0
+    with data.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            if store.get_range(path, offset, len(piece)) != piece:
+                return False
+            offset += len(piece)
+    return store.get_range(path, offset, 1) == b""

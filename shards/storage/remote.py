@@ -16,7 +16,7 @@ from pydantic import Field
 
 from shards.config import Config, parse_config
 from shards.errors import ConfigError, StoreError
-from shards.storage.objects import ObjectMissing, StoredObject, cut
+from shards.storage.objects import ObjectMissing, StoredObject, cut, holds
 
 T = TypeVar("T")
 PREFIX = "REELMILL_STORE_"
@@ -113,7 +113,7 @@ class ObjectStore:
         A PUT whose answer is lost may have made the object. It is repeated; where the object then exists with these
         bytes, this call counts as the one that made it: nobody can tell, and nobody need.
         """
-        return self._put(path, data, "create") or self._holds(path, data)
+        return self._put(path, data, "create") or holds(self, path, data)
 
     def replace(self, path: str, data: bytes) -> None:
         """See Store."""
@@ -208,12 +208,6 @@ class ObjectStore:
                     break
         assert failure is not None
         raise self._failure(doing, path, failure) from failure
-
-    def _holds(self, path: str, data: bytes | Path) -> bool:
-        """Whether an object that exists has these bytes."""
-        wanted = data if isinstance(data, bytes) else data.read_bytes()
-        size = self._size(path)
-        return size == len(wanted) and self.get_range(path, 0, size) == wanted
 
     def _size(self, path: str) -> int:
         import obstore

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from shards.errors import ContractError, StoreError
 from shards.faults import reached
-from shards.storage.objects import ObjectMissing, Store, StoredObject
+from shards.storage.objects import ObjectMissing, Store, StoredObject, holds
 from shards.storage.remote import ObjectStore, RemoteConfig, open_remote
 
 __all__ = [
@@ -55,7 +55,7 @@ def create_or_same(store: Store, path: str, data: bytes | Path) -> None:
     """
     if store.create(path, data):
         return
-    if store.get(path) != (data if isinstance(data, bytes) else data.read_bytes()):
+    if not holds(store, path, data):
         raise ContractError(
             f"{path} in {store.uri} has other bytes than this run made; an object never changes; "
             f"find the stage that is not deterministic, or remove the object if no commit names it"

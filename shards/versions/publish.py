@@ -5,25 +5,21 @@ publishers of the same number one wins and the other tries the next number. The 
 that a publisher killed before its manifest leaves nothing that another could take for its own.
 """
 
-import io
 import logging
 import math
+import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
 from shards.errors import ContractError
 from shards.faults import reached
 from shards.format.commit import Commit
-from shards.format.index import index_schema, read_index
-from shards.schema import SAMPLE, column, members_of, sample_schema, strings
+from shards.schema import members_of, sample_schema
 from shards.storage.store import Store, create_or_same, open_store
 from shards.versions.card import dataset_card
 from shards.versions.lifetime import refresh
@@ -41,11 +37,11 @@ from shards.versions.manifest import (
     read_manifest,
     versions,
 )
-from shards.versions.splits import SPLITS, SplitConfig, assign_splits
-from shards.versions.tombstones import Withdrawal, is_withdrawn
+from shards.versions.plan_index import ID, write_plan_index
+from shards.versions.splits import SPLITS, SplitConfig
+from shards.versions.tombstones import Withdrawal
 
 log = logging.getLogger(__name__)
-ID = column("id", pa.int64(), "", "Number of the sample in this version, from 0.")
 
 
 @dataclass(frozen=True)
@@ -128,105 +124,32 @@ def publish_next(store: Store, draft_of: Callable[[Manifest | None], Draft]) -> 
 
 
 def build(store: Store, draft: Draft) -> Manifest:
-    """The manifest of a draft as version 1, without a parent; its plan index is in the store."""
+    """The manifest of a draft as version 1, without a parent; its plan index is in the store.
+
+    Rows pass through files of the system's folder for temporary ones (TMPDIR), at most two plan indexes large.
+    """
     commits = sorted(draft.commits, key=lambda commit: commit.shard.path)
-    objects = [file.path for commit in commits for file in (commit.shard, commit.index)]
-    refresh(store, objects)
-    table = _plan_table(store, commits, draft)
-    plan_bytes = _arrow_bytes(table)
-    plan_index = PlanIndexFile(
-        path=f"manifests/{sha256(plan_bytes).hexdigest()[:16]}.plan.arrow",
-        size_bytes=len(plan_bytes),
-        sha256=sha256(plan_bytes).hexdigest(),
-        xxh3=xxhash.xxh3_64_hexdigest(plan_bytes),
-        num_samples=len(table),
-    )
-    create_or_same(store, plan_index.path, plan_bytes)
-    refresh(store, [*objects, plan_index.path])  # none may have gone meanwhile, and none may go before the manifest
-    reached("publish-plan")
-    return _manifest(commits, table, plan_index, draft)
-
-
-def plan_index_table(index: pa.Table, splits: Sequence[str] | pa.Array) -> pa.Table:
-    """Rows of a version from rows of its shards' indexes: ids first, the split in its place in SAMPLE, no vectors."""
-    known = sample_schema(members_of(index.column_names)).names
-    index = index.append_column(SAMPLE.field("split"), pa.array(splits, type=pa.string()))
-    index = index.append_column(ID, pa.array(np.arange(len(index)), type=pa.int64()))
-    scores = [f.name for f in index.schema if f.name not in (ID.name, *known) and not pa.types.is_nested(f.type)]
-    return index.select([ID.name, *known, *scores]).combine_chunks()
-
-
-def _plan_table(store: Store, commits: Sequence[Commit], draft: Draft) -> pa.Table:
     if not commits:
         raise ContractError(
             f"dataset {store.uri} has no commits to publish; at least one shard is needed; run curation"
         )
-    index = pa.concat_tables(_same_columns(store, commits))
-    if draft.keep_keys is not None:
-        keep = draft.keep_keys
-        keep = keep if isinstance(keep, pa.Array) else pa.array(sorted(keep), pa.string())
-        index = index.filter(pc.is_in(index.column("key"), value_set=keep))
-    if draft.withdrawn:
-        index = index.filter(pc.invert(is_withdrawn(index, draft.withdrawn)))
-    num_keys = pc.count_distinct(index.column("key")).as_py()
-    if not len(index):
-        raise ContractError(
-            f"version of {store.uri} has 0 samples; an empty version is not published; "
-            f"loosen the rules or withdraw less"
-        )
-    if num_keys != len(index):
-        raise ContractError(f"{len(index)} samples have {num_keys} keys; a key is published once; name fewer commits")
-    return plan_index_table(index, _sides(index, draft.splits))
-
-
-def _sides(index: pa.Table, config: SplitConfig) -> pa.Array:
-    """The split of every row, decided by its source: of duplicate groups only those of several sources join any."""
-    sources = pc.unique(index.column("video_id"))
-    pairs = index.select(["video_id", "dup_group"]).group_by(["video_id", "dup_group"]).aggregate([])
-    sizes = pairs.group_by("dup_group").aggregate([("video_id", "count")])
-    shared = sizes.filter(sizes["video_id_count"].to_numpy() > 1)["dup_group"].drop_null()
-    pairs = pairs.filter(pc.is_in(pairs["dup_group"], value_set=shared.combine_chunks()))
-    ids = [*sources.to_pylist(), *strings(pairs, "video_id")]
-    groups = [*([None] * len(sources)), *strings(pairs, "dup_group")]
-    sides = pa.array(assign_splits(ids, groups, config)[: len(sources)], pa.string())
-    return sides.take(pc.index_in(index.column("video_id").combine_chunks(), value_set=sources))
-
-
-def _same_columns(store: Store, commits: Sequence[Commit]) -> list[pa.Table]:
-    tables = [_checked_index(store, commit) for commit in commits]
-    for commit, table in zip(commits, tables, strict=True):
-        if not table.schema.equals(tables[0].schema):
-            raise ContractError(
-                f"{commit.index.path} has columns {table.column_names}, {commits[0].index.path} has "
-                f"{tables[0].column_names}; all shards of a version have the same; backfill the missing scores"
-            )
-    return tables
-
-
-def _checked_index(store: Store, commit: Commit) -> pa.Table:
-    data = store.get(commit.index.path)
-    if sha256(data).hexdigest() != commit.index.sha256:
-        raise ContractError(
-            f"{commit.index.path} has another sha256 than its commit says; restore it; see shards verify"
-        )
-    table = read_index(data)
-    known = index_schema(members_of(table.column_names)).names
-    if len(table) != commit.num_samples or table.column_names[: len(known)] != known:
-        raise ContractError(
-            f"{commit.index.path} has {len(table)} rows; {commit.num_samples} are committed; rebuild it"
-        )
-    return table
-
-
-def _arrow_bytes(table: pa.Table) -> bytes:
-    """One record batch, uncompressed, so that a reader maps it and copies nothing."""
-    sink = io.BytesIO()
-    with pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue()
+    objects = [file.path for commit in commits for file in (commit.shard, commit.index)]
+    refresh(store, objects)
+    keep = draft.keep_keys
+    if keep is not None and not isinstance(keep, pa.Array):
+        keep = pa.array(sorted(keep), pa.string())
+    with tempfile.TemporaryDirectory(prefix="reelmill-publish-") as folder:
+        plan = write_plan_index(store, commits, keep, draft.withdrawn, draft.splits, Path(folder))
+        create_or_same(store, plan.file.path, plan.path)
+        manifest = _manifest(commits, plan.table, plan.file, draft)
+    refresh(store, [*objects, plan.file.path])  # none may have gone meanwhile, and none may go before the manifest
+    reached("publish-plan")
+    return manifest
 
 
 def _manifest(commits: Sequence[Commit], table: pa.Table, plan_index: PlanIndexFile, draft: Draft) -> Manifest:
+    sizes = table.select(["split", "video_id", "duration_s"])
+    licences = pc.unique(table.column("licence")).drop_null().to_pylist()
     return Manifest(
         version=1,
         parent=None,
@@ -234,9 +157,9 @@ def _manifest(commits: Sequence[Commit], table: pa.Table, plan_index: PlanIndexF
         plan_index=plan_index,
         columns=column_info(table.schema),
         split_config=draft.splits,
-        splits={name: _split_stats(table.filter(pc.equal(table.column("split"), pa.scalar(name)))) for name in SPLITS},
+        splits={name: _split_stats(sizes.filter(pc.equal(sizes.column("split"), pa.scalar(name)))) for name in SPLITS},
         stats=_stats(commits, table),
-        licences=tuple(sorted({str(licence) for licence in table.column("licence").drop_null().to_pylist()})),
+        licences=tuple(sorted(map(str, licences))),
         withdrawn=draft.withdrawn,
         config=dict(draft.config),
     )

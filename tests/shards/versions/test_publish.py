@@ -13,7 +13,8 @@ from shards.format.commit import Commit, list_commits
 from shards.reading.reader import open_dataset
 from shards.storage.store import LocalFolder
 from shards.versions.manifest import Manifest, manifest_path, parse_manifest, read_manifest, versions
-from shards.versions.publish import _sides, publish
+from shards.versions.plan_index import sides
+from shards.versions.publish import publish
 from shards.versions.splits import SplitConfig, assign_splits
 
 CommitClips = Callable[..., Commit]
@@ -159,8 +160,8 @@ def test_all_commits_of_a_dataset_can_be_published_again(dataset: LocalFolder, d
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from([None, "x", "y", "z"])), min_size=1))
-def test_sides_found_by_source_are_those_found_by_row(rows: list[tuple[str, str | None]]):
+def testsides_found_by_source_are_those_found_by_row(rows: list[tuple[str, str | None]]):
     videos, groups = [row[0] for row in rows], [row[1] for row in rows]
     table = pa.table({"video_id": pa.array(videos, pa.string()), "dup_group": pa.array(groups, pa.string())})
     config = SplitConfig(val=0.3, test=0.3)
-    assert _sides(table, config).to_pylist() == assign_splits(videos, groups, config)
+    assert sides(table, config).to_pylist() == assign_splits(videos, groups, config)

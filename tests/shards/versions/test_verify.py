@@ -140,7 +140,7 @@ def test_a_hint_that_points_to_nothing_or_something_else_is_found(root: Path):
 def test_splits_that_leak_are_found(root: Path, monkeypatch: pytest.MonkeyPatch, commit_clips: Callable[..., Commit]):
     commit = commit_clips(50, [f"twin-{n}" for n in range(6)], dup_group="one")
     sides = ["train", "val"] * 3
-    monkeypatch.setattr("shards.versions.publish.assign_splits", lambda *_: sides)
+    monkeypatch.setattr("shards.versions.plan_index.assign_splits", lambda *_: sides)
     manifest = publish(root, [commit], {}, SplitConfig())
     monkeypatch.undo()
     assert ("split", manifest.plan_index.path) in found(root)
