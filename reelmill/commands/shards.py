@@ -39,7 +39,7 @@ def show(
 def verify(
     directory: DatasetArgument,
     version: VersionOption = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Names and sizes only; no byte is read.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Names, sizes and the plan index; no shard is read.")] = False,
     frames: Annotated[bool, typer.Option("--frames", help="Decode every clip: count and pts of its frames.")] = False,
 ) -> None:
     """Prove that a dataset is what was published. Exit code 1 if it is not."""

@@ -4,6 +4,7 @@ The bytes are a stranger's: `probe_op` runs in a child, and `Prober` is the one 
 """
 
 import contextlib
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from shards.errors import MediaError
-from shards.importing.items import Media
 from shards.isolation.child import Child
 from shards.reading.config import ChildLimits
 
@@ -27,16 +27,19 @@ _TRANSFERS = {
 
 
 class Prober:
-    """Asks a child for the facts of clips; one thread uses it. A child that a clip kills is replaced."""
+    """Asks a child for the facts of clips; one thread uses it. A child that a clip kills is replaced.
+
+    The bytes are read once, here, and reach the child through shared memory: what it decodes is what was hashed.
+    """
 
     def __init__(self, limits: ChildLimits) -> None:
         self.limits = limits
+        self._fd = os.memfd_create("reelmill-import", os.MFD_CLOEXEC)
         settings = {"memory_bytes": limits.memory_bytes, "file_bytes": 1 << 20}
-        self._child = Child(
-            "shards.importing.probe_process", settings, Path(tempfile.gettempdir()), "the import's child"
-        )
+        folder = Path(tempfile.gettempdir())
+        self._child = Child("shards.importing.probe_process", settings, folder, "the import's child", fds=(self._fd,))
 
-    def probe(self, media: Media) -> dict[str, Any]:
+    def probe(self, mp4: bytes) -> dict[str, Any]:
         """Columns of a sample, see `probe_clip`.
 
         Raises:
@@ -44,7 +47,11 @@ class Prober:
         """
         deadline = time.monotonic() + self.limits.deadline_s
         self._child.start(deadline)
-        arguments = {"path": str(media.path), "offset": media.offset, "size": media.size}
+        with open(self._fd, "wb", closefd=False) as shared:
+            shared.truncate(0)
+            shared.seek(0)
+            shared.write(mp4)
+        arguments = {"fd": self._fd, "size": len(mp4)}
         request = {"op": "probe", "arguments": arguments, "cpu_s": self.limits.cpu_s}
         answer = self._child.ask("probe", request, deadline)
         if "error" in answer:
@@ -54,11 +61,14 @@ class Prober:
     def close(self) -> None:
         """End the child."""
         self._child.close()
+        os.close(self._fd)
 
 
-def probe_op(path: str, offset: int, size: int) -> dict[str, Any]:
-    """`probe_clip` of a part of a file, in the child."""
-    return probe_clip(Media(Path(path), offset, size).read())
+def probe_op(fd: int, size: int) -> dict[str, Any]:
+    """`probe_clip` of the memory behind a file descriptor, in the child."""
+    with open(fd, "rb", closefd=False) as shared:
+        shared.seek(0)
+        return probe_clip(shared.read(size))
 
 
 def probe_clip(mp4: bytes) -> dict[str, Any]:

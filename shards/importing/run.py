@@ -14,9 +14,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from shards.config import Config
-from shards.errors import ConfigError, MediaError
+from shards.errors import ConfigError, ContractError, MediaError
+from shards.faults import reached
 from shards.format.commit import Commit, commit_shard, commit_tar
 from shards.ids import digest
+from shards.importing.clashes import refuse_clashes, taken_keys
 from shards.importing.items import Failure, Found, Item, keys_of
 from shards.importing.lists import read_csv, read_hf
 from shards.importing.probe import Prober
@@ -85,12 +87,16 @@ def import_dataset(
         num_workers: children that decode at the same time.
 
     Raises:
-        ConfigError: the source is not what `kind` says, it names a clip twice, or no clip can be taken.
+        ConfigError: the source is not what `kind` says, it names a clip twice, a key is that of another sample of the
+            dataset, or no clip can be taken.
+        ContractError: a clip changes while it is imported.
         StoreError: storage failed.
     """
     store = open_store(out)
     found = _read(source, config)
     keys = keys_of([item.name for item in found.items])
+    taken = taken_keys(store, keys)
+    refuse_clashes(store, taken, {key: item.media.size for key, item in zip(keys, found.items, strict=True)})
     clips, failures = _probed(found.items, keys, config.child, num_workers)
     failures = [*found.failures, *failures]
     if not clips:
@@ -100,6 +106,8 @@ def import_dataset(
     fit = _adoptable(found, clips, config)
     identity = [[c.item.name, c.sha256, c.item.caption, c.item.source] for c in clips]
     plan_id = digest(["import", 1, config.resolved(), identity, sorted(scores), sorted(map(str, fit))])
+    refuse_clashes(store, taken, plan_id=plan_id)
+    reached("import-probed")
     commits: list[Commit] = []
     for tar, group in fit.items():
         rows = rows_table(group, ADOPTED, config.licence, scores)
@@ -107,9 +115,11 @@ def import_dataset(
         commits.append(
             commit_tar(store, plan_id, len(commits), buckets.pop() if len(buckets) == 1 else MIXED, rows, tar)
         )
+        reached("import-shard")
     for group in _shards([clip for clip in clips if clip.item.tar not in fit], config):
         rows = rows_table(group, IMPORTED, config.licence, scores)
         commits.append(_written(store, plan_id, len(commits), group, rows, scratch))
+        reached("import-shard")
     splits = None if versions(store) else config.split
     manifest = append(store, commits, {"import": config.resolved()}, splits)
     rewritten = {tar: reason for tar, reason in found.unfit.items() if reason is not None}
@@ -149,11 +159,12 @@ def _probe_some(items: Sequence[tuple[Item, str]], limits: ChildLimits, stop: Ev
 
 
 def _probe(prober: Prober, item: Item, key: str) -> Probed | Failure:
+    mp4 = item.media.read()
     try:
-        facts = prober.probe(item.media)
+        facts = prober.probe(mp4)
     except MediaError as error:
         return Failure(item.name, error.code, str(error))
-    return Probed(item, key, hashlib.sha256(item.media.read()).hexdigest(), facts)
+    return Probed(item, key, hashlib.sha256(mp4).hexdigest(), facts)
 
 
 def _adoptable(found: Found, clips: Sequence[Probed], config: ImportConfig) -> dict[Path, list[Probed]]:
@@ -203,6 +214,21 @@ def _shards(clips: Sequence[Probed], config: ImportConfig) -> Iterator[list[Prob
         yield group
 
 
+def _unchanged(clip: Probed) -> bytes:
+    """The bytes that were probed, read again to be copied.
+
+    Raises:
+        ContractError: somebody changed them meanwhile.
+    """
+    mp4 = clip.item.media.read()
+    if hashlib.sha256(mp4).hexdigest() != clip.sha256:
+        raise ContractError(
+            f"clip {clip.item.name} has other bytes than a moment ago; a source that is imported must not change; wait "
+            f"until it is complete, then rerun"
+        )
+    return mp4
+
+
 def _written(store: Store, plan_id: str, number: int, group: Sequence[Probed], rows: pa.Table, scratch: Path) -> Commit:
-    members: list[Mapping[str, Any]] = [{"mp4": clip.item.media.read()} for clip in group]
+    members: list[Mapping[str, Any]] = [{"mp4": _unchanged(clip)} for clip in group]
     return commit_shard(store, plan_id, number, group[0].bucket, rows, members, scratch)

@@ -1,26 +1,28 @@
 """Checking a dataset from the outside: every promise of the format, each broken one a row with a code and a place.
 
-Quick looks at names and sizes, deep reads every byte, frames decodes every clip. Nothing is repaired.
+Quick looks at names, sizes and the plan index, deep reads every byte, frames decodes every clip. Nothing is repaired.
 """
 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shards.errors import ContractError, ReelmillError
+from shards.errors import ContractError
 from shards.format.commit import Commit, StoredFile, is_commit, parse_commit
 from shards.format.index import PLACE_COLUMNS, read_index, sample_json, sample_text
 from shards.format.tar import parse_tar
 from shards.format.writer import MemberRecord, group_samples
+from shards.plans.shard_bounds import shard_starts
 from shards.schema import ADOPTED, member_column, members_of, strings
 from shards.storage.store import ObjectMissing, Store, is_leftover, open_store
 from shards.versions.manifest import LATEST, README, Manifest, manifest_path, read_manifest, versions
-from shards.versions.publish import ID
+from shards.versions.plan_index import ID
 from shards.versions.splits import assign_splits
 from shards.versions.tombstones import is_withdrawn
 
@@ -61,11 +63,14 @@ def verify(
         manifest = read_manifest(store, version)
     except ContractError as error:
         return [Problem("manifest", manifest_path(version or versions(store)[-1]), str(error))]
-    problems = [*_surroundings(store), *_plan_index(store, manifest)]
+    table, problems = _plan_index(store, manifest)
+    problems = [*_surroundings(store), *problems]
     sizes = {} if deep or frames else {item.path: item.size_bytes for item in store.list()}
+    rows_of = {} if table is None else _by_shard(table)
     for commit in manifest.shards:
         if deep or frames:
-            problems += _shard(store, commit, frames)
+            published = None if table is None else rows_of.get(commit.shard.path, table.slice(0, 0))
+            problems += _shard(store, commit, published, frames)
         else:
             problems += [found for file in (commit.shard, commit.index) for found in _size(file, sizes.get(file.path))]
     return problems
@@ -118,13 +123,17 @@ def _names(manifest: Manifest) -> set[str]:
     return shards | {manifest.plan_index.path}
 
 
-def _plan_index(store: Store, manifest: Manifest) -> Iterator[Problem]:
-    file = manifest.plan_index
-    data, problems = _checked(store, file)
+def _plan_index(store: Store, manifest: Manifest) -> tuple[pa.Table | None, list[Problem]]:
+    """The plan index, None if it is damaged, and what is wrong with it by itself."""
+    data, problems = _checked(store, manifest.plan_index)
     if data is None or problems:
-        yield from problems
-        return
+        return None, problems
     table = pa.ipc.open_file(data).read_all()
+    return table, list(_plan_rows(table, manifest))
+
+
+def _plan_rows(table: pa.Table, manifest: Manifest) -> Iterator[Problem]:
+    file = manifest.plan_index
     if table.column(ID.name).to_pylist() != list(range(file.num_samples)):
         yield Problem("plan_index", file.path, f"ids are not 0 to {file.num_samples - 1}")
     sides = assign_splits(strings(table, "video_id"), table.column("dup_group").to_pylist(), manifest.split_config)
@@ -132,17 +141,17 @@ def _plan_index(store: Store, manifest: Manifest) -> Iterator[Problem]:
         yield Problem("split", file.path, "splits are not those that the manifest's split_config gives")
     if pc.any(is_withdrawn(table, manifest.withdrawn)).as_py():
         yield Problem("withdrawn", file.path, "samples are published that the manifest says are withdrawn")
-    for commit in manifest.shards:
-        yield from _same_rows(store, commit, table)
 
 
-def _same_rows(store: Store, commit: Commit, plan: pa.Table) -> Iterator[Problem]:
+def _by_shard(table: pa.Table) -> dict[str, pa.Table]:
+    """The rows of every shard, by path of its tar; they lie together."""
+    bounds = [*shard_starts(table).tolist(), len(table)]
+    parts = [table.slice(start, end - start) for start, end in pairwise(bounds)]
+    return {strings(part.select(["shard"]).slice(0, 1), "shard")[0]: part for part in parts}
+
+
+def _same_rows(commit: Commit, index: pa.Table, rows: pa.Table) -> Iterator[Problem]:
     """Rows of the plan index are rows of the shard's index, in its order."""
-    try:
-        index = read_index(store.get(commit.index.path))
-    except ReelmillError:
-        return  # the shard's own check names it
-    rows = plan.filter(pc.equal(plan.column("shard"), pa.scalar(commit.shard.path)))
     names = [name for name in rows.column_names if name not in (ID.name, "split")]
     if not set(names) <= set(index.column_names):
         yield Problem("plan_index", commit.index.path, "lacks columns of the plan index")
@@ -152,11 +161,26 @@ def _same_rows(store: Store, commit: Commit, plan: pa.Table) -> Iterator[Problem
         yield Problem("plan_index", commit.index.path, "rows differ from those of the plan index")
 
 
-def _shard(store: Store, commit: Commit, frames: bool) -> list[Problem]:
+def _shard(store: Store, commit: Commit, published: pa.Table | None, frames: bool) -> list[Problem]:
+    """What is wrong with a tar and its index; both are read once.
+
+    Args:
+        store: of the dataset.
+        commit: of the shard.
+        published: its rows of the plan index; None if that is damaged.
+        frames: decode every clip.
+    """
     index_data, index_problems = _checked(store, commit.index)
     tar_data, tar_problems = _checked(store, commit.shard)
     problems = [*index_problems, *tar_problems]
-    if index_data is None or tar_data is None:
+    index = None
+    try:
+        index = None if index_data is None else read_index(index_data)
+    except ContractError as error:
+        problems.append(Problem("index", commit.index.path, str(error)))
+    if index is not None and published is not None:
+        problems += _same_rows(commit, index, published)
+    if index is None or tar_data is None:
         return problems
     tar = memoryview(tar_data)
     try:
@@ -164,8 +188,7 @@ def _shard(store: Store, commit: Commit, frames: bool) -> list[Problem]:
     except ContractError as error:
         return [*problems, Problem("tar", commit.shard.path, str(error))]
     try:
-        rows = read_index(index_data).to_pylist()
-        return [*problems, *_rows(commit, tar, samples, rows, frames)]
+        return [*problems, *_rows(commit, tar, samples, index.to_pylist(), frames)]
     except (ContractError, KeyError) as error:
         return [*problems, Problem("index", commit.index.path, str(error))]
 

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from shards.errors import ConfigError
 from shards.format.index import read_index
+from shards.reading.reader import open_dataset
 from shards.schema import strings
 from shards.storage.store import Store, open_store
 from shards.versions.append import continued
@@ -57,7 +59,7 @@ def withdraw(
 
     def draft(newest: Manifest | None) -> Draft:
         newest = _published(store, newest)
-        known = _known(store, newest)
+        known = _known(store, newest, [*sources, *keys])
         gone_sources, gone_keys = withdrawn_ids(newest.withdrawn)
         record = Withdrawal(
             reason=reason,
@@ -83,7 +85,7 @@ def lift(dataset: str | Path | Store, *, sources: Sequence[str] = (), keys: Sequ
     def draft(newest: Manifest | None) -> Draft:
         newest = _published(store, newest)
         gone_sources, gone_keys = withdrawn_ids(newest.withdrawn)
-        video_ids = _video_ids(_known(store, newest), sources, unseen=True)
+        video_ids = _video_ids(_known(store, newest, sources), sources, unseen=True)
         unknown = sorted((video_ids - gone_sources) | (set(keys) - gone_keys))
         if unknown or not (sources or keys):
             raise ConfigError(
@@ -101,8 +103,16 @@ def _published(store: Store, newest: Manifest | None) -> Manifest:
     return newest
 
 
-def _known(store: Store, manifest: Manifest) -> pa.Table:
-    """Names of every sample in the version's shards, published or not."""
+def _known(store: Store, manifest: Manifest, names: Collection[str]) -> pa.Table:
+    """Names of the samples in the version's shards, published or not.
+
+    Publishing reads all indexes anyway, so they are not read here where the plan index is enough: for keys and
+    video_ids of published samples, which name themselves. A uri or checksum may be of several videos, seen or not.
+    """
+    published = open_dataset(store, manifest.version).rows.select(list(_NAMES))
+    known = {name for column in ("key", "video_id") for name in pc.unique(published.column(column)).to_pylist()}
+    if set(names) <= known:
+        return published
     return pa.concat_tables(read_index(store.get(commit.index.path), _NAMES) for commit in manifest.shards)
 
 

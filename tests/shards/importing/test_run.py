@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from shards.errors import ConfigError, MediaError
+from shards.errors import ConfigError, ContractError, MediaError
 from shards.importing.items import Media
 from shards.importing.lists import read_csv, read_hf
 from shards.importing.probe import Prober
@@ -201,21 +201,19 @@ def test_a_file_outside_of_the_folder_is_a_failure_and_one_named_twice_is_refuse
         run("csv", tmp_path / "source/list.csv")
 
 
-def test_an_interrupt_stops_all_threads_at_their_clip(
-    tmp_path: Path, clips: list[bytes], monkeypatch: pytest.MonkeyPatch
-):
-    asked: list[Path] = []
+def test_an_interrupt_stops_all_threads_at_their_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[bytes] = []
 
-    def probe(self: Prober, media: Media) -> dict[str, Any]:
-        asked.append(media.path)
-        if media.path.name == "v0.mp4":
+    def probe(self: Prober, mp4: bytes) -> dict[str, Any]:
+        asked.append(mp4)
+        if mp4 == b"0":
             raise KeyboardInterrupt
         time.sleep(0.05)
         raise MediaError("not asked for", "not_mp4")
 
     monkeypatch.setattr(Prober, "probe", probe)
     for number in range(200):
-        (tmp_path / f"v{number}.mp4").write_bytes(clips[0])
+        (tmp_path / f"v{number}.mp4").write_bytes(str(number).encode())
     (tmp_path / "list.csv").write_text("\n".join(["path", *(f"v{number}.mp4" for number in range(200))]))
     with pytest.raises(KeyboardInterrupt):
         import_dataset(tmp_path / "list.csv", tmp_path / "out", ImportConfig(kind="csv"), tmp_path, num_workers=2)
@@ -232,6 +230,49 @@ def test_importing_again_changes_nothing_and_more_is_appended(
     more, dataset = run("webdataset", make_tar("b.tar", sample("two", clips[1], "b")))
     assert more.manifest.version == 2
     assert sorted(strings(dataset.rows, "key")) == ["one", "two"]
+
+
+def test_a_key_of_another_sample_is_refused_before_anything_is_decoded_or_copied(
+    run: Callable[..., Any], make_tar: MakeTar, tmp_path: Path, clips: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    """The second clip of this name has another size; the third has not, and is known by its checksum."""
+    run("webdataset", make_tar("a.tar", sample("one", clips[0], "a")))
+    files = sorted((tmp_path / "out").rglob("*"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Prober, "probe", lambda *_: pytest.fail("a clip was decoded"))
+        with pytest.raises(ConfigError, match=r"key one \(1 such\) is that of another sample in shards/.*\.tar of"):
+            run("webdataset", make_tar("b.tar", sample("one", clips[0] + bytes(8), "b")))
+    with pytest.raises(ConfigError, match="a key is published once; rename the clips"):
+        run("webdataset", make_tar("c.tar", sample("one", clips[0], "another caption")))
+    assert sorted((tmp_path / "out").rglob("*")) == files
+
+
+def test_each_clip_is_read_once_to_be_decoded_and_once_to_be_copied(
+    run: Callable[..., Any], tmp_path: Path, clips: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    reads: list[str] = []
+    read = Media.read
+    monkeypatch.setattr(Media, "read", lambda media: (reads.append(media.path.name), read(media))[1])
+    (tmp_path / "v.mp4").write_bytes(clips[0])
+    (tmp_path / "list.csv").write_text("path\nv.mp4\n")
+    run("csv", tmp_path / "list.csv")
+    assert reads == ["v.mp4"] * 2
+
+
+def test_a_clip_that_changes_meanwhile_stops_the_import(
+    run: Callable[..., Any], tmp_path: Path, clips: list[bytes], monkeypatch: pytest.MonkeyPatch
+):
+    probe = Prober.probe
+
+    def probe_and_change(self: Prober, mp4: bytes) -> dict[str, Any]:
+        (tmp_path / "v.mp4").write_bytes(bytes(len(mp4)))
+        return probe(self, mp4)
+
+    monkeypatch.setattr(Prober, "probe", probe_and_change)
+    (tmp_path / "v.mp4").write_bytes(clips[0])
+    (tmp_path / "list.csv").write_text("path\nv.mp4\n")
+    with pytest.raises(ContractError, match=r"clip v\.mp4 has other bytes than a moment ago"):
+        run("csv", tmp_path / "list.csv")
 
 
 def test_an_adopted_tar_can_be_withdrawn_from_compacted_and_exported(
