@@ -13,10 +13,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 
 from shards.errors import ConfigError
 from shards.plans.plan_config import PlanConfig
 from shards.plans.view import ViewConfig, fits, shape_of
+from shards.schema import member_column, members_of
+
+pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 
 _ROUNDING = 1e-9
 
@@ -30,21 +34,31 @@ class Kind:
         view: how its clips are shown; None: as whoever reads likes.
         batch_size: samples per global batch.
         is_image: shows single frames beside the videos.
+        arrays: of samples whose arrays are these, see `array_shapes`; None: whatever they are.
     """
 
     name: str
     view: ViewConfig | None
     batch_size: int
     is_image: bool = False
+    arrays: str | None = None
 
 
-def bucket_kinds(config: PlanConfig, view: ViewConfig | None) -> list[Kind]:
-    """The buckets of a plan, videos before images.
+def bucket_kinds(config: PlanConfig, view: ViewConfig | None, tables: Sequence[pa.Table] = ()) -> list[Kind]:
+    """The buckets of a plan, videos before images; those by arrays are found in the tables.
 
     Raises:
         ConfigError: buckets are asked for that the view does not list, or listed without being asked for, or a batch
             of the budget holds nothing.
     """
+    if config.bucket_by == "arrays":
+        if config.images:
+            raise ConfigError(
+                f"plan.images is {config.images} and plan.bucket_by is arrays; stored arrays have no single frames; "
+                f"set images to 0"
+            )
+        names = sorted({str(name) for table in tables for name in pc.unique(array_shapes(table)).to_pylist()})
+        return [Kind(name, None, config.global_batch, arrays=name) for name in names]
     if config.bucket_by == "view":
         if view is not None and view.shapes:
             raise ConfigError(
@@ -81,6 +95,9 @@ def assign(rows: pa.Table, kept_N: np.ndarray, kinds: Sequence[Kind]) -> np.ndar
         kinds: all of videos, or all of images.
     """
     best_N = np.full(len(rows), -1, np.int16)
+    if kinds and kinds[0].arrays is not None:
+        places: Any = pc.index_in(array_shapes(rows), value_set=pa.array([kind.name for kind in kinds], pa.string()))
+        return np.where(kept_N, places.to_numpy(zero_copy_only=False), -1).astype(np.int16)
     if [kind.view for kind in kinds] == [None]:
         best_N[kept_N] = 0
         return best_N
@@ -97,6 +114,24 @@ def assign(rows: pa.Table, kept_N: np.ndarray, kinds: Sequence[Kind]) -> np.ndar
         better_N = fits_N & (score_N > best_score_N)
         best_N[better_N], best_score_N[better_N] = place, score_N[better_N]
     return best_N
+
+
+def array_shapes(rows: pa.Table) -> Any:  # the stubs know no common type
+    """For each row of a plan index type and shape of its stored arrays: `f2-4x2x8x8`, or `f2-4x2x8x8_f4-77x768`.
+
+    Raises:
+        ConfigError: the samples have no arrays.
+    """
+    members = [member for member in members_of(rows.column_names) if member.endswith(".npy")]
+    if not members:
+        known = ", ".join(members_of(rows.column_names))
+        raise ConfigError(f"plan.bucket_by is arrays; samples have {known}, no array; set it to view")
+    texts = []
+    for member in members:
+        shapes = rows.column(member_column(member, "shape")).cast(pa.list_(pa.string()))
+        dtypes = pc.utf8_slice_codeunits(rows.column(member_column(member, "dtype")), 1)
+        texts.append(pc.binary_join_element_wise(dtypes, pc.binary_join(shapes, "x"), "-"))
+    return pc.binary_join_element_wise(*texts, "_")
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def fill_buckets(
         ConfigError: an expression of the plan does not fit the columns, a sample has no weight, or a table has a share
             and no sample that can be shown.
     """
-    kinds = bucket_kinds(config, view)
+    kinds = bucket_kinds(config, view, tables)
     chunks = _looked_at(tables, config, kinds)
     scale_PG = None if shares is None else _scales(chunks, shares, kinds)
     bounds = shard_bounds(tables) if config.shuffle == "blocks" else None

@@ -23,10 +23,11 @@ class PlanConfig(Config):
         description="SQL-like number over columns of the index: how often a sample is drawn, relative to the others; 0 "
         "is never. null: every sample once an epoch.",
     )
-    bucket_by: Literal["view", "shape", "tokens"] = Field(
+    bucket_by: Literal["view", "shape", "tokens", "arrays"] = Field(
         default="view",
         description="view: one bucket of the view's size; shape: one for each of view.shapes, of global_batch samples; "
-        "tokens: likewise, of as many samples as tokens_per_batch allows.",
+        "tokens: likewise, of as many samples as tokens_per_batch allows; arrays: one for each shape of the samples' "
+        "stored arrays (.latent.npy, .text.npy), of global_batch samples, whatever the view.",
     )
     global_batch: int = Field(default=64, gt=0, description="Samples per step over all ranks.")
     tokens_per_batch: int | None = Field(

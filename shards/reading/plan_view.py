@@ -65,13 +65,15 @@ def _buckets(plan: BatchPlan) -> Listing:
 
 
 def _bucket_row(plan: BatchPlan, bucket: Bucket) -> list[str]:
-    view = plan.view_of(bucket.name)
-    tokens = bucket.batch_size * num_tokens(plan.config, view.num_frames, view.height, view.width)
+    tokens = ""
+    if (view := bucket.view) is not None:
+        each = num_tokens(plan.config, view.num_frames, view.height, view.width)
+        tokens = f"{bucket.batch_size * each:,}"
     return [
         bucket.name,
         f"{len(bucket.ids_N):,}",
         f"{bucket.batch_size:,}",
-        f"{tokens:,}",
+        tokens,
         f"{bucket.num_batches:,}",
         f"{bucket.num_batches / plan.steps_per_epoch:.1%}",
     ]
