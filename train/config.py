@@ -33,7 +33,7 @@ from train.models.unet import UNetConfig
 from train.objectives.noise import IndependentNoiseConfig, NoisePriorConfig
 from train.objectives.objective import ObjectiveConfig
 from train.optim import BudgetConfig, OptimConfig
-from train.parameters import ParametersConfig
+from train.parameters import AllParametersConfig, ParametersConfig, StartConfig
 from train.precision import Precision
 from train.sample.config import DdimConfig, SamplerConfig
 from train.sample.windows import SingleWindowConfig, WindowsConfig
@@ -97,7 +97,8 @@ class TrainConfig(Config):
     noise_prior: NoisePriorConfig = Field(default_factory=IndependentNoiseConfig, description="Noise across frames.")
     objective: ObjectiveConfig = Field(default_factory=ObjectiveConfig, description="What the network learns.")
     conditions: ConditionsConfig = Field(default_factory=ConditionsConfig, description="What the network is told.")
-    parameters: ParametersConfig = Field(default_factory=ParametersConfig, description="What trains.")
+    start: StartConfig | None = Field(default=None, description="Weights of step 0; null draws them from the seed.")
+    parameters: ParametersConfig = Field(default_factory=AllParametersConfig, description="What trains.")
     optim: OptimConfig = Field(default_factory=OptimConfig, description="Optimiser and learning rate.")
     ema: EmaConfig = Field(default_factory=EmaConfig, description="Average of the weights.")
     sampler: SamplerConfig = Field(default_factory=DdimConfig, description="How samples are drawn.")
@@ -120,6 +121,15 @@ class TrainConfig(Config):
             raise ValueError(
                 f"sampler is euler with schedule {self.objective.schedule.kind}, whose path is no straight line; "
                 "schedule flow is allowed with it, ddim and ddpm with any; change one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _new_beside_something(self) -> "TrainConfig":
+        if self.parameters.kind == "new" and self.start is None:
+            raise ValueError(
+                "parameters is new and start is null, so everything is new; parameters all is allowed, or a start; "
+                "change one of them"
             )
         return self
 

@@ -133,6 +133,6 @@ class DenoisingStep:
     def _update(self, step: int, learning_rate: float) -> None:
         for optimizer in self.engine.optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate
+                group["lr"] = learning_rate * group["lr_scale"]
             optimizer.step()
         self.engine.ema.update(step + 1)

@@ -21,6 +21,7 @@ from train.network import build_network
 from train.optim import build_optimizers, load_optimizers, optimizer_tensors
 from train.parallel import World, full, like, shard
 from train.parameters import choose
+from train.parameters.start import load_start
 
 AnyCodec = TransformCodec | Autoencoder
 
@@ -41,10 +42,11 @@ class Engine:
     def __init__(self, config: TrainConfig, frozen: Frozen, world: World) -> None:
         self.config, self.frozen, self.world = config, frozen, world
         network = build_denoiser(config, frozen).to(world.device)
-        choose(config.parameters, network)
+        new = frozenset() if config.start is None else load_start(config.start, network, config.trunk)
+        lr_scales = choose(config.parameters, network, new)
         self.network = shard(network, world)
         self.parameters = {name: value for name, value in self.network.named_parameters() if value.requires_grad}
-        self.optimizers = build_optimizers(config.optim, self.parameters, VideoDenoiser.EDGES)
+        self.optimizers = build_optimizers(config.optim, self.parameters, VideoDenoiser.EDGES, lr_scales)
         self.ema = Ema(config.ema, self.parameters)
 
     def save(self, root: Path, step: int, record: Mapping[str, Any]) -> Path | None:

@@ -1,6 +1,7 @@
 """Muon: momentum of a hidden weight matrix, made orthogonal, is its step (Jordan et al. 2024)."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,9 @@ class Muon(torch.optim.Optimizer):
     torch.optim.Muon takes matrices alone, no kernels, and computes in bfloat16, which is slow on many CPUs.
     """
 
-    def __init__(self, matrices: Iterable[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
+    def __init__(
+        self, matrices: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float, momentum: float, weight_decay: float
+    ) -> None:
         super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """Optimisers of a network, their learning rate over the budget, and their state by parameter name."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -62,30 +62,44 @@ def learning_rate(config: OptimConfig, step: int, progress: float) -> float:
 
 
 def build_optimizers(
-    config: OptimConfig, parameters: Mapping[str, Tensor], edges: Sequence[str]
+    config: OptimConfig,
+    parameters: Mapping[str, Tensor],
+    edges: Sequence[str],
+    lr_scales: Mapping[str, float] | None = None,
 ) -> list[torch.optim.Optimizer]:
-    """The optimisers of named parameters; their rate is set before each step.
+    """The optimisers of named parameters; the rate of each group is set before each step, times its `lr_scale`.
 
     Args:
         config: which rules.
         parameters: what trains.
         edges: prefixes of the names of embeddings, first and last layers, which are never Muon's.
+        lr_scales: factor of the rate by name; default: 1.
     """
     hidden = {
         name: value
         for name, value in parameters.items()
         if config.hidden == "muon" and value.ndim >= 2 and not name.startswith(tuple(edges))
     }
-    others = [value for name, value in parameters.items() if name not in hidden]
+    others = {name: value for name, value in parameters.items() if name not in hidden}
+    scales = lr_scales or {}
     optimizers: list[torch.optim.Optimizer] = []
     if hidden:
-        optimizers.append(Muon(hidden.values(), config.learning_rate, config.momentum, config.weight_decay))
+        optimizers.append(Muon(_groups(hidden, scales), config.learning_rate, config.momentum, config.weight_decay))
     if others:
         betas = (config.beta1, config.beta2)
         optimizers.append(
-            torch.optim.AdamW(others, config.learning_rate, betas, weight_decay=config.weight_decay, fused=True)
+            torch.optim.AdamW(
+                _groups(others, scales), config.learning_rate, betas, weight_decay=config.weight_decay, fused=True
+            )
         )
     return optimizers
+
+
+def _groups(parameters: Mapping[str, Tensor], lr_scales: Mapping[str, float]) -> list[dict[str, Any]]:
+    groups: dict[float, list[Tensor]] = {}
+    for name, value in parameters.items():
+        groups.setdefault(lr_scales.get(name, 1.0), []).append(value)
+    return [{"params": values, "lr_scale": scale} for scale, values in groups.items()]
 
 
 def optimizer_tensors(

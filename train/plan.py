@@ -13,6 +13,7 @@ from train.models.codec import build_codec, latent_shape
 from train.models.denoiser import VideoDenoiser
 from train.network import build_network
 from train.parameters import trained_names
+from train.parameters.start import new_names
 from train.prepare import vocabulary_of
 
 _FLOAT32_B = 4
@@ -60,8 +61,9 @@ def describe_model(config: TrainConfig, vocabulary_size: int) -> dict[str, Any]:
     latent = latent_shape(build_codec(config.codec), view.num_frames, view.height, view.width)
     with torch.device("meta"):
         network = build_network(config, vocabulary_size, latent)
+    new = frozenset() if config.start is None else new_names(config.start, network)
     sizes = {name: value.numel() for name, value in network.named_parameters()}
-    trained = sum(sizes[name] for name in trained_names(config.parameters, sizes))
+    trained = sum(sizes[name] for name in trained_names(config.parameters, sizes, new))
     forward_flop, saved_B = _forward_cost(network, config, latent)
     return {
         "latent_TCHW": list(latent),

@@ -49,11 +49,13 @@ RUNS = [
         "conditions.frames.perturb_max=0.2",
         "sampler={kind: euler, guidance: [{weight: 1.1}, {weight: -0.1, drop: [frames]}]}",
         "windows={kind: hierarchical}",
+        "parameters={kind: patterns, groups: [{pattern: '*'}]}",
     ),
     (
         "conditions.text=null",
         "conditions.frames={injection: concat, masks: [{kind: inpainting, weight: 1000}, {kind: prediction}]}",
         "sampler={kind: ddpm, steps: 2}",
+        "parameters={kind: lora}",
         "windows={kind: autoregressive}",
     ),
     (
@@ -87,7 +89,9 @@ def test_padding_is_refused(tiny):
 
 
 def test_every_leaf_of_the_configuration_is_read(tiny, squares, tmp_path, monkeypatch):
-    configs = [tiny("budget.steps=1", *overrides) for overrides in RUNS]
+    earlier = f"start={{path: {tmp_path / '0'}, new: ['*.time.*'], unused: ['*.time.*']}}"
+    runs = [*RUNS, ("mixer.kind=shift", earlier, "parameters={kind: new, also: ['text.*']}")]
+    configs = [tiny("budget.steps=1", *overrides) for overrides in runs]
     read = record_reads(monkeypatch)
     for index, config in enumerate(configs):
         fit(config, tmp_path / str(index), source=squares)

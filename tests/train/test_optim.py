@@ -5,7 +5,6 @@ from shards.config import parse_config
 from shards.errors import ConfigError
 from train.ema import Ema, EmaConfig, ema_decay
 from train.optim import BudgetConfig, OptimConfig, build_optimizers, learning_rate, load_optimizers, optimizer_tensors
-from train.parameters import ParametersConfig, choose, trained_names
 
 OPTIM = OptimConfig(learning_rate=1.0, warmup_steps=4, decay_share=0.5)
 
@@ -81,19 +80,9 @@ def test_muon_takes_hidden_matrices_and_leaves_edges_and_vectors_to_adamw():
     assert len(adamw.param_groups[0]["params"]) == 2
 
 
-def test_patterns_choose_what_trains():
-    names = ["text.words", "trunk.down.0.space.conv", "trunk.down.0.time.first", "trunk.up.0.time.last"]
-    assert trained_names(ParametersConfig(train=("*.time.*",), freeze=("trunk.up.*",)), names) == [names[2]]
-
-
-def test_a_pattern_that_fits_nothing_is_refused():
-    with pytest.raises(ConfigError, match=r"'\*\.tmie\.\*'; it fits none of 1 names"):
-        trained_names(ParametersConfig(train=("*.tmie.*",)), ["a.time.b"])
-    with pytest.raises(ConfigError, match="leaves nothing to train"):
-        trained_names(ParametersConfig(freeze=("*",)), ["a.time.b"])
-
-
-def test_frozen_parameters_get_no_gradient():
-    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
-    assert list(choose(ParametersConfig(freeze=("0.*",)), model)) == ["1.weight", "1.bias"]
-    assert [parameter.requires_grad for parameter in model.parameters()] == [False, False, True, True]
+def test_groups_keep_their_factor_of_the_rate():
+    weights = {name: torch.nn.Parameter(torch.zeros(2, 2)) for name in ("a", "b", "c")}
+    for hidden in ("adamw", "muon"):
+        (optimizer,) = build_optimizers(OptimConfig.model_validate({"hidden": hidden}), weights, (), {"b": 0.1})
+        sizes = {group["lr_scale"]: len(group["params"]) for group in optimizer.param_groups}
+        assert sizes == {1.0: 2, 0.1: 1}

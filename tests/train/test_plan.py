@@ -17,7 +17,7 @@ def test_arithmetic_grows_with_the_batch(tiny):
 
 
 def test_frozen_parts_cost_no_gradient(tiny):
-    model = describe_model(tiny("parameters.freeze=['text.*']"), 10)
+    model = describe_model(tiny("parameters={kind: all, freeze: ['text.*']}"), 10)
     assert model["parameters_trained"] == model["parameters"] - model["parameters_by_part"]["text"]
 
 

@@ -134,9 +134,12 @@ def test_a_learned_codec_is_trained_first_and_kept(tiny, squares, tmp_path):
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+MOVING = "parameters={kind: patterns, groups: [{pattern: 'trunk.*.time.*'}, {pattern: 'trunk.leave.*', lr_scale: 0.5}]}"
+
+
 def test_only_chosen_parameters_move(tiny, squares, tmp_path):
-    fit(tiny("parameters.train=['trunk.*.time.*', 'trunk.leave.*']", "budget.steps=2"), tmp_path, source=squares)
-    fit(tiny("parameters.train=['trunk.*.time.*', 'trunk.leave.*']", "budget.steps=4"), tmp_path, source=squares)
+    fit(tiny(MOVING, "budget.steps=2"), tmp_path, source=squares)
+    fit(tiny(MOVING, "budget.steps=4"), tmp_path, source=squares)
     early, late = (
         checkpoint.read_tensors(tmp_path / "checkpoints" / f"step-0000000{step}", "model") for step in (2, 4)
     )

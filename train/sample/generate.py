@@ -19,6 +19,7 @@ from train.engine import Frozen, build_denoiser, load_frozen
 from train.models.codec import pixels_of, video_of
 from train.models.denoiser import VideoDenoiser
 from train.objectives.noise import correlate
+from train.parameters.lora import merge_lora
 from train.precision import autocast
 from train.randomness import keyed
 from train.run_torchrun import pick_device
@@ -289,6 +290,7 @@ def load(path: Path, device: str | None = None, averaged: bool = True) -> TextTo
     if averaged:
         weights |= checkpoint.read_tensors(folder, "ema")
     network.load_state_dict(weights)
+    merge_lora(network)
     return TextToVideo(config, network.to(place).eval(), frozen, place)
 
 
