@@ -12,9 +12,7 @@ from train import checkpoint
 from train.config import TrainConfig
 from train.ema import Ema
 from train.latents import LatentScale
-from train.models.autoencoder import Autoencoder
-from train.models.codec import build_codec, latent_shape
-from train.models.codec_transform import TransformCodec
+from train.models.codec import AnyCodec, build_codec, check_codec, codec_record, codec_tensors, latent_shape
 from train.models.denoiser import VideoDenoiser
 from train.models.text import Vocabulary
 from train.network import build_network
@@ -22,8 +20,6 @@ from train.optim import build_optimizers, load_optimizers, optimizer_tensors
 from train.parallel import World, full, like, shard
 from train.parameters import choose
 from train.parameters.start import load_start
-
-AnyCodec = TransformCodec | Autoencoder
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,11 @@ class Engine:
         }
         if not self.world.is_first:
             return None
-        documents = {"config": self.config.resolved(), "vocabulary": self.frozen.vocabulary.words}
+        documents = {
+            "config": self.config.resolved(),
+            "vocabulary": self.frozen.vocabulary.words,
+            "codec": codec_record(self.frozen.codec),
+        }
         return checkpoint.save(root, step, groups, documents, record, self.config.checkpoint.keep)
 
     @torch.no_grad()
@@ -81,14 +81,15 @@ def build_denoiser(config: TrainConfig, frozen: Frozen) -> VideoDenoiser:
 
 def frozen_tensors(frozen: Frozen) -> dict[str, dict[str, Tensor]]:
     """Files of the frozen parts; a codec without weights has none."""
-    weights = {name: value.detach().cpu() for name, value in frozen.codec.state_dict().items()}
+    weights = codec_tensors(frozen.codec)
     return {"latents": frozen.scale.tensors(), **({"codec": weights} if weights else {})}
 
 
 def load_frozen(config: TrainConfig, folder: Path, device: torch.device) -> Frozen:
     """The frozen parts of a checkpoint."""
     codec = build_codec(config.codec)
-    if codec.state_dict():
+    check_codec(codec, checkpoint.read_document(folder, "codec"))
+    if codec_tensors(codec):
         codec.load_state_dict(checkpoint.read_tensors(folder, "codec"))
     scale = checkpoint.read_tensors(folder, "latents")
     vocabulary = Vocabulary(checkpoint.read_document(folder, "vocabulary"))

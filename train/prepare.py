@@ -7,12 +7,14 @@ from pathlib import Path
 
 from shards.errors import ConfigError
 from train import checkpoint
+from train.codec_run import train_video_codec
 from train.codec_stage import train_codec
 from train.config import TrainConfig
 from train.data import Clips, ClipSource
 from train.engine import Frozen, freeze, load_frozen
 from train.latents import measure
 from train.models.autoencoder import AutoencoderConfig
+from train.models.autoencoder3d import VideoAutoencoderConfig
 from train.models.codec import build_codec
 from train.models.text import Vocabulary
 from train.parallel import World
@@ -26,7 +28,7 @@ def vocabulary_of(config: TrainConfig, captions: Iterable[str]) -> Vocabulary:
     return Vocabulary([]) if config.conditions.text is None else Vocabulary.of(captions, config.text)
 
 
-def prepare(config: TrainConfig, source: ClipSource, world: World) -> tuple[Frozen, Iterator[Clips]]:
+def prepare(config: TrainConfig, source: ClipSource, world: World, output: Path) -> tuple[Frozen, Iterator[Clips]]:
     """The frozen parts, and the batches from the very first on (those that were measured are handed out again)."""
     folder = start_folder(config.start)
     if folder is not None:  # weights mean what they meant only with the parts that they were trained with
@@ -37,6 +39,8 @@ def prepare(config: TrainConfig, source: ClipSource, world: World) -> tuple[Froz
     if isinstance(config.codec, AutoencoderConfig):
         first_pass = source.batches(world.rank, world.size, None)
         codec = train_codec(config.codec, first_pass, config.seed, config.precision, world)
+    if isinstance(config.codec, VideoAutoencoderConfig):
+        codec, _ = train_video_codec(config, source, world, output / "codec")
     batches = source.batches(world.rank, world.size, None)
     measured = list(islice(batches, config.latents.num_batches))
     scale = measure(config.latents, codec, (clips.video_BTHWC for clips in measured), world)

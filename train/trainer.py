@@ -168,7 +168,7 @@ class _Run:
     def _start_or_resume(self, source: ClipSource) -> None:
         found = checkpoint.newest(self.output / "checkpoints")
         if found is None:
-            frozen, self.batches = prepare(self.config, source, self.world)
+            frozen, self.batches = prepare(self.config, source, self.world, self.output)
             self.engine = Engine(self.config, frozen, self.world)
             return
         check_same_run(checkpoint.read_document(found, "config"), self.config.resolved())

@@ -45,7 +45,7 @@ class _Block(nn.Module):
 class Autoencoder(nn.Module):
     """Space to depth, residual blocks, latent, residual blocks, depth to space; latents are bounded by a soft clip."""
 
-    frames_per_latent = 1
+    frames_per_latent, first_frame_alone = 1, False
 
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()

@@ -32,6 +32,7 @@ class TransformCodec(nn.Module):
     """Patches of (frames, block, block, RGB) times an orthonormal basis."""
 
     basis_KP: Tensor
+    first_frame_alone = False
 
     def __init__(self, config: TransformCodecConfig) -> None:
         super().__init__()
