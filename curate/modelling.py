@@ -31,10 +31,18 @@ class Models:
 
     def __init__(self, job: Job) -> None:
         self.run_dir = RunDir(job.root)
-        self.pipeline = Pipeline.of(job.config)
+        self.pipeline = Pipeline.of(job.config).ordered(job.models)
         self.stages = self.pipeline.frame_stages
         self.gates = {stage.name: self.pipeline.gate(stage) for stage in self.stages}
         self.opened = False
+
+    def again(self, job: Job) -> "Models":
+        """For the same run with its models in another order; weights stay loaded."""
+        other = Models(job)
+        loaded = {stage.name: stage for stage in self.stages}
+        other.stages = [loaded[stage.name] for stage in other.stages]
+        other.opened = self.opened
+        return other
 
     def name_of(self, part_name: str) -> str:
         """Name of the part's file of model columns."""
@@ -78,7 +86,7 @@ class Models:
         """The part's clips, with columns of all models that hold nothing yet."""
         clips = pq.read_table(self.run_dir.part("clips", part_name))
         names = []
-        for field in (field for stage in self.stages for field in stage.adds):
+        for field in (field for stage in self.pipeline.configured_models for field in stage.adds):
             clips = clips.append_column(field, pa.nulls(len(clips), field.type))
             names.append(field.name)
         cell = ";".join(names)

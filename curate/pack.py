@@ -15,7 +15,6 @@ import pyarrow.compute
 from pydantic import Field
 
 from curate.clips.cut import CutConfig, CutResult, cut_clip
-from curate.media.child import MediaChild
 from curate.rundir import RunDir, read_json
 from shards.config import Config
 from shards.errors import ClipError
@@ -25,8 +24,7 @@ from shards.format.index import ROW
 from shards.schema import CLIP, DECISION, SAMPLE, STATUS_FAILED, STATUS_KEPT, STATUS_OK
 
 if TYPE_CHECKING:
-    from curate.inputs.sources import Sources
-    from curate.worker import Job
+    from curate.worker import Worker
 
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 
@@ -138,15 +136,7 @@ def bucket_name(num_frames: int, size_hw: tuple[int, int], config: PackConfig) -
     return f"{floor}x{size_hw[0]}x{size_hw[1]}"
 
 
-def pack_shard(
-    task: ShardTask,
-    job: "Job",
-    run_dir: RunDir,
-    child: MediaChild,
-    sources: "Sources",
-    scratch: Path,
-    count: Callable[[str, int], None],
-) -> dict[str, str]:
+def pack_shard(task: ShardTask, worker: "Worker", count: Callable[[str, int], None]) -> dict[str, str]:
     """Cut and verify every clip of a task, commit the shard of those that could be cut.
 
     Returns:
@@ -155,11 +145,11 @@ def pack_shard(
     failed: dict[str, str] = {}
     scores = pa.schema(score_fields(task.clips.schema))
     rows = task.clips.to_pylist()
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+    with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
         results: dict[str, CutResult] = {}
         # Source by source, so that a remote one is fetched once; the shard has the task's order.
         for video_id, clips in groupby(sorted(rows, key=_video_of), key=_video_of):
-            for clip_id, result in _cut_source(task.videos[video_id], list(clips), job, child, sources, Path(folder)):
+            for clip_id, result in _cut_source(task.videos[video_id], list(clips), worker, Path(folder)):
                 if isinstance(result, ClipError):
                     failed[clip_id] = f"{CUT_CODE}{result.code}"
                     continue
@@ -177,7 +167,8 @@ def pack_shard(
             ]
             table = pa.Table.from_pylist(samples, schema=pa.schema([*ROW, *scores]))
             files: list[Mapping[str, bytes | Path]] = [{"mp4": result.path} for _, result in cut]
-            commit_shard(run_dir.dataset, job.plan_id, task.number, task.bucket, table, files, scratch)
+            dataset, plan_id = worker.run_dir.dataset, worker.job.plan_id
+            commit_shard(dataset, plan_id, task.number, task.bucket, table, files, worker.scratch)
             reached("pack-committed")
     return failed
 
@@ -185,22 +176,21 @@ def pack_shard(
 def _cut_source(
     video: Mapping[str, Any],
     clips: Sequence[dict[str, Any]],
-    job: "Job",
-    child: MediaChild,
-    sources: "Sources",
+    worker: "Worker",
     folder: Path,
 ) -> Iterator[tuple[str, CutResult | ClipError]]:
     """Each clip of one source, cut, or the reason why it is not."""
     with ExitStack() as held:
         try:
-            source = held.enter_context(sources.opened(video)).path
+            held.enter_context(worker.tries.of(video["uri"]))
+            source = held.enter_context(worker.sources.opened(video)).path
         except ClipError as error:
             yield from ((clip["clip_id"], error) for clip in clips)
             return
         for clip in clips:
             path = folder / f"{clip['clip_id']}.mp4"
             try:
-                yield clip["clip_id"], cut_clip(child, source, video, clip, path, job.config.cut)
+                yield clip["clip_id"], cut_clip(worker.child, source, video, clip, path, worker.job.config.cut)
             except ClipError as error:
                 yield clip["clip_id"], error
 

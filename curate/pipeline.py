@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -38,6 +38,18 @@ class Pipeline:
         pipeline = cls(config, span_stages(config), frame_stages(config), ExactDuplicates())
         pipeline._prove()
         return pipeline
+
+    def ordered(self, models: Sequence[str]) -> "Pipeline":
+        """The same pipeline with its models in another order, see `curate.model_order`; () is the configured one."""
+        if not models:
+            return self
+        return replace(self, frame_stages=sorted(self.frame_stages, key=lambda stage: models.index(stage.name)))
+
+    @cached_property
+    def configured_models(self) -> list[FrameStage]:
+        """The model stages in the order of the configuration: that of columns and identities, whatever runs first."""
+        names = [stage.name for stage in frame_stages(self.config)]
+        return sorted(self.frame_stages, key=lambda stage: names.index(stage.name))
 
     @property
     def stages(self) -> list[Stage]:
@@ -91,7 +103,7 @@ class Pipeline:
     @cached_property
     def model_identity(self) -> str:
         """What the rows of the models depend on besides the scan's rows; hashes weights."""
-        return digest([self.scan_identity, [stage.identity() for stage in self.frame_stages]])
+        return digest([self.scan_identity, [stage.identity() for stage in self.configured_models]])
 
     def require_models(self, download: bool = True) -> list[str]:
         """Look for every model before anything runs; returns a message for each optional one that is missing.

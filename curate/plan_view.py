@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from curate.decision.rules import Rule
+from curate.model_order import TRIAL_VIDEOS, has_choice
 from curate.pipeline import SCENES, Pipeline
 from curate.stage import FrameStage, SpanStage, Stage
 from shards.schema import CLIP, DECISION, VIDEO
@@ -56,6 +57,12 @@ def describe(pipeline: Pipeline) -> str:
         if step["adds"]:
             lines.append(f"    adds  {', '.join(step['adds'])}")
         lines += [f"    rule  {name}: {text}" for name, text in step["rules"].items()]
+    if has_choice(pipeline):
+        names = ", ".join(stage.name for stage in pipeline.frame_stages)
+        lines.append(
+            f"models run in this order ({names}) over the first {TRIAL_VIDEOS} videos; what they cost and drop"
+        )
+        lines.append("there decides the order for the others, once per run; what is kept does not depend on it")
     return "\n".join(lines)
 
 

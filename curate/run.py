@@ -9,7 +9,7 @@ Running the same command again does what is missing and nothing else.
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from curate.decision.unscored import columns_not_scored
 from curate.inputs.ahead import Ahead, uris_to_pack, uris_to_scan
 from curate.inputs.ingest import expand_inputs
 from curate.media.tools import ffmpeg_builds
+from curate.model_order import known_order, order_path, settle_order, trial_parts
 from curate.modelling import models_name
 from curate.pack import ShardTask, mark_failed
 from curate.packing import costs_of, plan_packing, publish_packed
@@ -31,7 +32,7 @@ from curate.parts import plan_parts, read_parts, remove_other_parts
 from curate.pipeline import Pipeline
 from curate.report.write import write_report
 from curate.reuse import remember_failures
-from curate.rundir import Part, RunDir, write_json, write_table, write_text
+from curate.rundir import Part, RunDir, read_json, write_json, write_table, write_text
 from curate.table_digest import table_digest
 from curate.worker import Job
 from shards.errors import ConfigError, ContractError
@@ -137,12 +138,12 @@ def _curate(pipeline: Pipeline, rows: pa.Table, run_dir: RunDir, executor: Execu
     job = Job(config, run_dir.root)
     parts = plan_parts(rows, pipeline, run_dir)
     with Ahead(run_dir, config, uris_to_scan(run_dir, parts)):
-        costs = list(_track(progress, "scan", executor.parts(job, parts), len(parts)))
+        costs = list(_track(progress, "scan", _scored(pipeline, run_dir, executor, job, parts), len(parts)))
     videos, clips = gather(pipeline, run_dir, parts)
     clips = decide(clips, videos, pipeline.clip_rules)
     if unscored := columns_not_scored(clips.filter(pc.equal(clips["status"], STATUS_UNSCORED))):
         raise ContractError(f"clips that no rule drops lack {unscored}; every score is computed before; report this")
-    write_json(run_dir.root / "plan.json", {"plan_id": make_plan_id(pipeline, videos), "steps": pipeline.steps()})
+    write_json(run_dir.root / "plan.json", plan_record(pipeline, run_dir, videos))
     packing = plan_packing(pipeline, run_dir, clips, videos)
     job = Job(config, run_dir.root, packing.plan_id)
     with Ahead(run_dir, config, uris_to_pack(run_dir, packing.plan_id, packing.tasks, videos)):
@@ -167,6 +168,26 @@ def _curate(pipeline: Pipeline, rows: pa.Table, run_dir: RunDir, executor: Execu
     if not found:
         remove_other_parts(run_dir, parts, clip_files(pipeline, parts))
     return Curated(run_dir, ledger, stats, manifest, found)
+
+
+def _scored(
+    pipeline: Pipeline, run_dir: RunDir, executor: Executor, job: Job, parts: Sequence[Part]
+) -> Iterator[CostsOf]:
+    """Scan and model all parts; the first ones settle in which order the models of the others run."""
+    if trial := trial_parts(pipeline, run_dir, parts):
+        yield from executor.parts(job, trial)
+        settle_order(pipeline, run_dir, trial)
+    names = {part.name for part in trial}
+    rest = [part for part in parts if part.name not in names]
+    yield from executor.parts(replace(job, models=known_order(pipeline, run_dir)), rest)
+
+
+def plan_record(pipeline: Pipeline, run_dir: RunDir, videos: pa.Table) -> dict[str, Any]:
+    """What plan.json says: the plan id, the steps in the order in which they ran, and why in this order."""
+    order = order_path(run_dir, pipeline)
+    steps = pipeline.ordered(known_order(pipeline, run_dir)).steps()
+    record = {"plan_id": make_plan_id(pipeline, videos), "steps": steps}
+    return record | ({"model_order": read_json(order)} if order.is_file() else {})
 
 
 def gather(pipeline: Pipeline, run_dir: RunDir, parts: Sequence[Part]) -> tuple[pa.Table, pa.Table]:

@@ -25,6 +25,7 @@ from curate.rundir import Part, RunDir, read_json, write_json, write_table
 from curate.scan import scan_video
 from curate.scenes.segments import find_segments
 from curate.stage import run_span_stages
+from curate.tries import Tries
 from shards.errors import MediaError
 from shards.faults import reached
 from shards.schema import CLIP, STATUS_FAILED, STATUS_OK, VIDEO, from_rows
@@ -63,12 +64,14 @@ class Job:
     config: CurateConfig
     root: Path
     plan_id: str = ""
+    models: tuple[str, ...] = ()  # in the order in which they run; () for the configured one
 
 
 class Worker(AbstractContextManager["Worker"]):
     """One process's hands: a safe child, a scratch folder, the pure stages."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, name: str = "") -> None:
+        """Name is the one by which `Tries` knows the process, if somebody watches over it."""
         self.job = job
         self.pipeline = Pipeline.of(job.config)
         self.run_dir = RunDir(job.root)
@@ -76,6 +79,7 @@ class Worker(AbstractContextManager["Worker"]):
         self.scratch = self._scratch.__enter__()
         self.child = TwiceChild(job.config.media, self.scratch)
         self.sources = Sources(self.run_dir, job.config)
+        self.tries = Tries(self.run_dir, name)
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -118,7 +122,7 @@ class Worker(AbstractContextManager["Worker"]):
         failed = self._timed(
             costs,
             "pack",
-            lambda: pack_shard(task, self.job, self.run_dir, self.child, self.sources, self.scratch, costs.count),
+            lambda: pack_shard(task, self, costs.count),
         )
         record = {"failed": failed, "num_samples": len(task.clips) - len(failed), **costs.as_json()}
         write_json(packed_path(self.run_dir, self.job.plan_id, task.number), record)
@@ -134,6 +138,7 @@ class Worker(AbstractContextManager["Worker"]):
         column = self.job.config.ingest.sha256_column
         with ExitStack() as held:
             try:
+                held.enter_context(self.tries.of(row["uri"]))
                 source = held.enter_context(self.sources.opened(row))
             except MediaError as error:
                 return unavailable_row(row, error)

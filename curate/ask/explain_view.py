@@ -6,6 +6,7 @@ from typing import Any
 
 from curate.ask.explain import Explanation, Measure, RuleAnswer
 from curate.decision.dedup import EXACT_DUPLICATE
+from curate.decision.early import REQUIRED
 from curate.pack import CUT_CODE
 from curate.report.text import clock, number, visible
 from shards.schema import SEGMENT_CLIP, STATUS_KEPT, STATUS_OK, STATUS_REJECTED, time_base
@@ -74,7 +75,10 @@ def _video_lines(found: Explanation) -> Iterator[tuple[str, str]]:
         for segment in found.segments:
             yield "", _neighbour(video, segment)
         return
-    if video["drop_rule"] == EXACT_DUPLICATE:
+    if (video["drop_rule"] or "").startswith(REQUIRED):
+        lacks = visible(video["drop_rule"].removeprefix(REQUIRED))
+        yield "verdict", f"rejected unopened: it came without {lacks}, which ingest.require names"
+    elif video["drop_rule"] == EXACT_DUPLICATE:
         yield "verdict", f"rejected as {EXACT_DUPLICATE}: the same bytes are taken from {visible(found.same_as or '?')}"
     elif video["status"] == STATUS_REJECTED:
         yield "verdict", f"rejected as a whole by rule {video['drop_rule']}, before its scan"

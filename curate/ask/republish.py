@@ -12,7 +12,7 @@ from curate.decision.ledger import balance
 from curate.decision.redecide import check_video_rules, decide_again
 from curate.packing import plan_packing, publish_packed
 from curate.report.write import write_report
-from curate.run import make_plan_id
+from curate.run import plan_record
 from curate.rundir import RunDir, write_json, write_table, write_text
 from shards.errors import ConfigError, ContractError
 from shards.versions.manifest import Manifest
@@ -56,7 +56,7 @@ def republish(directory: Path, overrides: Sequence[str]) -> Manifest:
         clips = decide_again(pq.read_table(run_dir.catalog("clips")), run.videos, pipeline.clip_rules)
         balance(run.videos, clips).check()
         packing = plan_packing(pipeline, run_dir, clips, run.videos)
-        plan = {"plan_id": make_plan_id(pipeline, run.videos), "steps": pipeline.steps()}
+        plan = plan_record(pipeline, run_dir, run.videos)
         manifest = publish_packed(pipeline.config, run_dir, packing, clips) if not packing.tasks else None
         if manifest is None:
             raise ContractError("clips that shards hold are to be cut; what-if and run disagree; report this")

@@ -15,6 +15,7 @@ import pyarrow.compute
 
 from curate.ask.finished import FinishedRun, finished_run
 from curate.ask.forget import forget_inputs, forget_scores
+from curate.decision.early import REQUIRED
 from curate.pack import CUT_CODE
 from curate.reuse import forget_failures
 from curate.run import Curated, Progress, curate_rows
@@ -98,10 +99,11 @@ def retry_codes(videos: pa.Table, clips: pa.Table) -> dict[str, int]:
 
 
 def input_rows(videos: pa.Table) -> pa.Table:
-    """The catalog's inputs as ingest made them: unprobed, but for names that cannot be a file."""
+    """The catalog's inputs as ingest made them: unprobed, but for those that ingest judged."""
     rows = []
-    for row in videos.select([*_INPUT_COLUMNS, "status", "error", "error_detail"]).to_pylist():
-        kept = row if row["error"] in _NAME_CODES else {name: row[name] for name in _INPUT_COLUMNS}
+    for row in videos.select([*_INPUT_COLUMNS, "status", "drop_rule", "error", "error_detail"]).to_pylist():
+        judged = row["error"] in _NAME_CODES or (row["drop_rule"] or "").startswith(REQUIRED)
+        kept = row if judged else {name: row[name] for name in _INPUT_COLUMNS}
         rows.append(kept)
     return from_rows(rows, VIDEO)
 

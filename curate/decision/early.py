@@ -11,6 +11,7 @@ from shards.schema import STATUS_FAILED, STATUS_OK, STATUS_REJECTED, VIDEO, from
 
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 
+REQUIRED = "required_"  # begins the drop_rule of an input that came without what `ingest.require` names
 RULE_UNKNOWN = "rule_unknown"  # code of a video for which a rule over key frames has no answer
 
 
@@ -20,13 +21,14 @@ def judge_videos(videos: pa.Table, rules: Sequence[Rule]) -> pa.Table:
     The first rule that is not true decides: false rejects the video, unknown fails it.
 
     Args:
-        videos: probed rows, in which no other step has set a drop_rule.
+        videos: probed rows, in which no other step has set a drop_rule but for what an input lacks.
         rules: over columns of the key frames, in their order.
     """
-    before = videos["drop_rule"].is_valid()
+    lacking = pc.starts_with(pc.fill_null(videos["drop_rule"], ""), REQUIRED)
+    before = pc.and_not(videos["drop_rule"].is_valid(), lacking)
     status = pc.if_else(before, pa.scalar(STATUS_OK), videos["status"])
     error = pc.if_else(before, pa.scalar(None, pa.string()), videos["error"])
-    drop_rule = pa.chunked_array([pa.nulls(len(videos), pa.string())])
+    drop_rule = pc.if_else(lacking, videos["drop_rule"], pa.scalar(None, pa.string()))
     for rule in rules:
         answer = rule.evaluate(videos)
         judged = pc.equal(status, STATUS_OK).fill_null(False)

@@ -3,6 +3,7 @@
 Whatever is wrong with an input, it keeps a row with status failed and a stable code: nothing vanishes, nothing stops.
 """
 
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pydantic import Field
 
+from curate.decision.early import REQUIRED
 from curate.inputs.files import LIST_SUFFIXES, VIDEO_SUFFIXES, paths_of, sidecar_text
 from curate.inputs.listing import remote_names
 from curate.inputs.lists import ListColumns, read_list
@@ -30,7 +32,7 @@ from curate.media.opening import check_regular_file
 from shards.config import Config
 from shards.errors import MediaError
 from shards.ids import file_sha256, video_id
-from shards.schema import STATUS_FAILED, STATUS_OK, VIDEO, from_rows
+from shards.schema import STATUS_FAILED, STATUS_OK, STATUS_REJECTED, VIDEO, from_rows
 
 if TYPE_CHECKING:
     from curate.media.child import MediaChild
@@ -52,6 +54,10 @@ class IngestConfig(Config):
         default="sha256", description="Column of lists: what a file must hash to; may be absent."
     )
     licence: str | None = Field(default=None, description="Licence of inputs that come without one.")
+    require: tuple[str, ...] = Field(
+        default=(),
+        description="What an input must come with: `licence`, `caption`, further columns of lists; else rejected.",
+    )
     private_hosts: bool = Field(
         default=False,
         description="Fetch http(s) uris from loopback and private addresses too.",
@@ -117,7 +123,7 @@ def input_identity(row: Mapping[str, Any], state: RemoteState | None = None) -> 
         row: as `expand_inputs` makes it.
         state: of a remote input; None if nobody can tell.
     """
-    names = ("uri", "sidecar_caption", "licence", "provenance", "error")
+    names = ("uri", "sidecar_caption", "licence", "provenance", "error", "drop_rule")
     identity: dict[str, Any] = {name: row[name] for name in names}
     if is_remote(row["uri"]):
         return identity | (asdict(state) if state else {})
@@ -145,10 +151,19 @@ def _expand(inputs: Iterable[str], config: IngestConfig) -> Iterable[_Input]:
 def _row(item: _Input, config: IngestConfig) -> dict[str, Any]:
     row = {"licence": item.licence or config.licence, "provenance": item.provenance}
     if (refused := _refused(item.name)) or is_remote(item.name):
-        return row | {"uri": _text(without_password(item.name)), "sidecar_caption": item.caption} | refused
-    path = local_path(item.name)
-    caption = item.caption or (sidecar_text(path) if config.sidecar_text else None)
-    return row | {"uri": local_uri(path), "sidecar_caption": caption}
+        row |= {"uri": _text(without_password(item.name)), "sidecar_caption": item.caption} | refused
+    else:
+        path = local_path(item.name)
+        caption = item.caption or (sidecar_text(path) if config.sidecar_text else None)
+        row |= {"uri": local_uri(path), "sidecar_caption": caption}
+    return row if refused else row | _rejected(row, config.require)
+
+
+def _rejected(row: Mapping[str, Any], required: Sequence[str]) -> dict[str, str]:
+    """Status of a row that lacks something required; such a source is never opened."""
+    came = {**json.loads(row["provenance"] or "{}"), "licence": row["licence"], "caption": row["sidecar_caption"]}
+    lacks = next((name for name in required if came.get(name) is None or not str(came[name]).strip()), None)
+    return {"status": STATUS_REJECTED, "drop_rule": f"{REQUIRED}{lacks}"} if lacks else {}
 
 
 def _refused(name: str) -> dict[str, str]:

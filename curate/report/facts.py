@@ -48,12 +48,13 @@ class StepCost:
 
 @dataclass(frozen=True)
 class SavedWork:
-    """Clips that a model stage saw and was spared, of all candidates."""
+    """Clips that a model stage saw and was spared, of all candidates, and the CPU seconds that this saved."""
 
     name: str
     seen: int
     spared: int
     total: int
+    saved_s: float | None
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,30 @@ def saved_work(run: RunData) -> list[SavedWork]:
     """Clips that each model stage saw, and those it did not have to see because an earlier rule drops them."""
     total = len(run.candidates)
     cells = Counter(texts(run.candidates, "not_scored"))
+    costs = {cost.name: cost.cpu_s / cost.items for cost in step_costs(run) if cost.cpu_s is not None and cost.items}
     saved = []
     for step in run.plan.get("steps", []):
         if step.get("kind") == "model" and step.get("adds"):
             skipped = sum(number for cell, number in cells.items() if step["adds"][0] in cell.split(";"))
-            saved.append(SavedWork(str(step.get("name", "?")), total - skipped, skipped, total))
+            name = str(step.get("name", "?"))
+            saved_s = skipped * costs[name] if name in costs else None
+            saved.append(SavedWork(name, total - skipped, skipped, total, saved_s))
     return saved
+
+
+def model_order(run: RunData) -> str:
+    """Why the models ran in their order, as a sentence; "" if there was no choice."""
+    found = run.plan.get("model_order") or {}
+    if not found.get("s_per_candidate"):
+        return ""
+    before_s, after_s = found["s_per_candidate_configured"], found["s_per_candidate"]
+    costs = ", ".join(f"{name} {1000 * cost_s:,.1f} ms" for name, cost_s in found["s_per_clip"].items())
+    drops = ", ".join(f"{name} {100 * share:.0f} %" for name, share in found["pass_share"].items())
+    order = ", ".join(found["models"])
+    return (
+        f"Order: {order}. The first videos showed per clip {costs}; of the rules' clips pass {drops}. "
+        f"Expected per candidate: {1000 * after_s:,.1f} ms; in the configured order {1000 * before_s:,.1f} ms."
+    )
 
 
 def frame_costs(run: RunData) -> list[FrameCost]:

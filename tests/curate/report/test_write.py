@@ -13,7 +13,15 @@ from curate.decision.ledger import balance
 from curate.report.charts import Threshold, category_counts, histogram, thresholds
 from curate.report.data import RunData, load_run, seconds
 from curate.report.examples import THUMB_PX, galleries, thumbnail
-from curate.report.facts import SavedWork, decoded_per_source_frame, flat, frame_costs, input_groups, saved_work
+from curate.report.facts import (
+    SavedWork,
+    decoded_per_source_frame,
+    flat,
+    frame_costs,
+    input_groups,
+    model_order,
+    saved_work,
+)
 from curate.report.funnel import funnel
 from curate.report.page import data_uri
 from curate.report.text import clock, duration, number, share, size, visible
@@ -308,7 +316,14 @@ def test_the_report_says_what_a_model_was_spared_and_lists_rules_in_the_order_of
     model = {"name": "caption", "kind": "model", "adds": ["caption", "caption_source"], "rules": {"late": "x"}}
     early = {"name": "motion", "kind": "map", "adds": ["flow"], "rules": {"early": "y"}}
     run = replace(run, plan={"steps": [early, model]}, config={"keep": {"late": "x", "early": "y"}})
-    assert saved_work(run) == [SavedWork("caption", seen=2, spared=1, total=3)]
+    run = replace(run, metrics={"steps": [{"step": "caption", "items": 2, "cpu_s": 3.0, "wall_s": 4.0}]})
+    assert saved_work(run) == [SavedWork("caption", seen=2, spared=1, total=3, saved_s=1.5)]
+    assert model_order(run) == ""
+    measured = {"s_per_clip": {"caption": 1.5}, "pass_share": {"late": 0.25}, "models": ["caption"]}
+    measured |= {"s_per_candidate": 0.5, "s_per_candidate_configured": 1.5}
+    said = model_order(replace(run, plan=run.plan | {"model_order": measured}))
+    assert "caption 1,500.0 ms; of the rules' clips pass late 25 %" in said
+    assert said.endswith("Expected per candidate: 500.0 ms; in the configured order 1,500.0 ms.")
     assert list(run.rules) == ["early", "late"]
 
 
