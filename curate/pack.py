@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.compute
 from pydantic import Field
 
-from curate.clips.cut import CutConfig, CutResult, cut_clip
+from curate.clips.cut import CutConfig, CutResult, cut_clip, most_frames, shape_of
+from curate.clips.encoders import EncodeConfig
+from curate.clips.picture_size import BORDERS
 from curate.rundir import RunDir, read_json
 from shards.config import Config
 from shards.errors import ClipError
@@ -30,6 +32,8 @@ pc: Any = pyarrow.compute  # its stubs refuse the plain values that the function
 
 _SIZE_COLUMNS = ["width", "height", "rotation_deg", "sar_num", "sar_den"]  # what the size of a clip depends on
 _BUCKET_ORDER = [("bucket", "ascending"), ("clip_id", "ascending")]
+_BETWEEN = "/"  # buckets of one clip in several datasets; no bucket has it in its name
+CROPPED_COLUMNS = (*BORDERS, "border_share")  # what is said of clips whose borders were cut off: they have none
 CUT_CODE = "cut:"  # begins the code of a clip that was decided for and could not be cut
 
 
@@ -52,21 +56,28 @@ class ShardTask:
 
     Attributes:
         number: of the shard within the plan.
-        bucket: folder of the shard, `<frames>x<height>x<width>`.
+        buckets: folder of the shard, `<frames>x<height>x<width>`, in each of the datasets that `cut.targets` names.
         clips: rows of the catalog, kept, in the order of the shard.
         videos: video_id -> row of VIDEO, for the clips' sources.
     """
 
     number: int
-    bucket: str
+    buckets: Mapping[str | None, str]
     clips: pa.Table
     videos: Mapping[str, dict[str, Any]]
+
+    @property
+    def bucket(self) -> str:
+        """Of the shard in `dataset`."""
+        return self.buckets[None]
 
 
 class ShardPlan(Sequence[ShardTask]):
     """The shards to pack, each made of the tables when it is asked for: no row is a Python object before its turn."""
 
-    def __init__(self, clips: pa.Table, videos: pa.Table, buckets: Sequence[str], ends: Sequence[int]) -> None:
+    def __init__(
+        self, clips: pa.Table, videos: pa.Table, buckets: Sequence[Mapping[str | None, str]], ends: Sequence[int]
+    ) -> None:
         self._clips, self._videos, self._buckets, self._ends = clips, videos, buckets, ends
 
     def __len__(self) -> int:
@@ -96,12 +107,15 @@ def plan_shards(clips: pa.Table, videos: pa.Table, config: PackConfig, cut: CutC
     if not len(clips):
         return ShardPlan(clips, videos, [], [])
     rows = pc.index_in(clips["video_id"].combine_chunks(), value_set=videos["video_id"].combine_chunks()).to_numpy()
-    buckets = _buckets(clips["num_frames"].to_numpy(), videos, rows, config, cut)
+    datasets = list(cut.targets)
+    columns: list[Any] = [_buckets(clips, videos, rows, config, target) for target in cut.targets.values()]
+    buckets: Any = pc.binary_join_element_wise(*columns, _BETWEEN)
     order = pc.sort_indices(pa.table([buckets, clips["clip_id"]], ["bucket", "clip_id"]), _BUCKET_ORDER).to_numpy()
     clips, names = clips.take(order), buckets.take(order)
     codes, weights = names.dictionary_encode().indices.to_numpy(), _share_bytes(clips, videos, rows[order])
     ends = _shard_ends(codes.tolist(), weights.tolist(), config)
-    return ShardPlan(clips, videos, [names[end - 1].as_py() for end in ends], ends)
+    of_shard = [dict(zip(datasets, names[end - 1].as_py().split(_BETWEEN), strict=True)) for end in ends]
+    return ShardPlan(clips, videos, of_shard, ends)
 
 
 def _shard_ends(codes: Sequence[int], weights: Sequence[float], config: PackConfig) -> list[int]:
@@ -117,17 +131,32 @@ def _shard_ends(codes: Sequence[int], weights: Sequence[float], config: PackConf
     return ends
 
 
-def _buckets(num_frames: np.ndarray, videos: pa.Table, rows: np.ndarray, config: PackConfig, cut: CutConfig) -> Any:
-    """Bucket of each clip; a size is computed once for all videos that look alike."""
-    sizes = videos.select(_SIZE_COLUMNS).append_column("row", pa.array(np.arange(len(videos))))
-    alike = sizes.group_by(_SIZE_COLUMNS).aggregate([("row", "list")]).to_pylist()
-    kind_of = np.zeros(len(videos), np.int64)
-    for kind, row in enumerate(alike):
-        kind_of[row["row_list"]] = kind
-    pairs, which = np.unique(np.stack([kind_of[rows], num_frames]), axis=1, return_inverse=True)
-    output_hw = [cut.output_size(row) for row in alike]
-    names = [bucket_name(frames, output_hw[kind], config) for kind, frames in pairs.T.tolist()]
-    return pa.array(names, pa.string()).take(pa.array(which.ravel(), pa.int64()))
+def _buckets(clips: pa.Table, videos: pa.Table, rows: np.ndarray, config: PackConfig, target: EncodeConfig) -> Any:
+    """Bucket of each clip; it is computed once for all clips that look alike."""
+    facts: dict[str, Any] = {name: videos[name].take(rows) for name in _SIZE_COLUMNS} | {
+        "num_frames": clips["num_frames"]
+    }
+    if target.crop != "none":
+        facts |= {name: clips[name] for name in BORDERS}
+    if target.rate is not None:
+        length = pc.subtract(clips["end_pts"], clips["start_pts"])
+        facts |= {"length": length, **{name: clips[name] for name in ("time_base_num", "time_base_den")}}
+    table = pa.table(facts)
+    alike = table.append_column("row", pa.array(np.arange(len(table)))).group_by(table.column_names)
+    kinds = alike.aggregate([("row", "list")])
+    names = [_bucket(kind, config, target) for kind in kinds.select(table.column_names).to_pylist()]
+    lists: Any = kinds["row_list"].combine_chunks()
+    where = np.empty(len(table), np.int64)
+    where[lists.flatten().to_numpy()] = np.repeat(np.arange(len(names)), lists.value_lengths().to_numpy())
+    return pa.array(names, pa.string()).take(pa.array(where, pa.int64()))
+
+
+def _bucket(facts: Mapping[str, Any], config: PackConfig, target: EncodeConfig) -> str:
+    num_frames = facts["num_frames"]
+    if target.rate is not None:
+        duration_s = facts["length"] * Fraction(facts["time_base_num"], facts["time_base_den"])
+        num_frames = most_frames(target, num_frames, duration_s)
+    return bucket_name(num_frames, shape_of(target, facts, facts)[0], config)
 
 
 def bucket_name(num_frames: int, size_hw: tuple[int, int], config: PackConfig) -> str:
@@ -137,38 +166,32 @@ def bucket_name(num_frames: int, size_hw: tuple[int, int], config: PackConfig) -
 
 
 def pack_shard(task: ShardTask, worker: "Worker", count: Callable[[str, int], None]) -> dict[str, str]:
-    """Cut and verify every clip of a task, commit the shard of those that could be cut.
+    """Cut and verify every clip of a task, commit the shards of those that could be cut, that of `dataset` last.
 
     Returns:
         clip_id -> code of the clips that could not be cut exactly: they are failed, not lost.
     """
     failed: dict[str, str] = {}
-    scores = pa.schema(score_fields(task.clips.schema))
     rows = task.clips.to_pylist()
     with tempfile.TemporaryDirectory(dir=worker.scratch) as folder:
         results: dict[str, CutResult] = {}
-        # Source by source, so that a remote one is fetched once; the shard has the task's order.
+        # Source by source, so that a remote one is fetched once; the shards have the task's order.
         for video_id, clips in groupby(sorted(rows, key=_video_of), key=_video_of):
             for clip_id, result in _cut_source(task.videos[video_id], list(clips), worker, Path(folder)):
                 if isinstance(result, ClipError):
                     failed[clip_id] = f"{CUT_CODE}{result.code}"
                     continue
-                count("encoded", result.encoded_frames)
-                reason = f" ({result.fallback})" if result.fallback else ""
-                count(f"published_{result.mode}{reason}", result.num_frames)
-                count("decoded_verify", result.decoded_frames)
+                _count(result, count)
                 results[clip_id] = result
                 reached("pack-clip")
-        cut = [(clip, results[clip["clip_id"]]) for clip in rows if clip["clip_id"] in results]
+        cut = [
+            (clip, task.videos[clip["video_id"]], results[clip["clip_id"]])
+            for clip in rows
+            if clip["clip_id"] in results
+        ]
         if cut:
-            samples = [
-                sample_row(clip, task.videos[clip["video_id"]], result) | {name: clip[name] for name in scores.names}
-                for clip, result in cut
-            ]
-            table = pa.Table.from_pylist(samples, schema=pa.schema([*ROW, *scores]))
-            files: list[Mapping[str, bytes | Path]] = [{"mp4": result.path} for _, result in cut]
-            dataset, plan_id = worker.run_dir.dataset, worker.job.plan_id
-            commit_shard(dataset, plan_id, task.number, task.bucket, table, files, worker.scratch)
+            for name in list(task.buckets)[::-1]:
+                _commit(name, task, cut, worker)
             reached("pack-committed")
     return failed
 
@@ -197,6 +220,41 @@ def _cut_source(
 
 def _video_of(clip: Mapping[str, Any]) -> str:
     return clip["video_id"]
+
+
+def _count(result: CutResult, count: Callable[[str, int], None]) -> None:
+    """Frames that were decoded and encoded for a clip, by dataset if there are several."""
+    reason = f" ({result.fallback})" if result.fallback else ""
+    count(f"published_{result.mode}{reason}", result.num_frames)
+    count("decoded_verify", result.decoded_frames)
+    count("encoded", result.encoded_frames + sum(other.encoded_frames for other in result.also.values()))
+    if result.also:
+        count("encoded_for dataset", result.encoded_frames)
+    for name, other in result.also.items():
+        count(f"encoded_for dataset-{name}", other.encoded_frames)
+
+
+def _commit(
+    name: str | None,
+    task: ShardTask,
+    cut: Sequence[tuple[dict[str, Any], dict[str, Any], CutResult]],
+    worker: "Worker",
+) -> None:
+    """Make a task's shard in one of its datasets."""
+    scores = score_fields(task.clips.schema)
+    job = worker.job
+    is_cropped = job.config.cut.targets[name].crop != "none" and job.config.cut.mode == "encode"
+    samples, files = [], []
+    for clip, video, first in cut:
+        result = first.also[name] if name else first
+        values = {field.name: clip[field.name] for field in scores}
+        if is_cropped:  # else a reader that crops by these columns would do so twice
+            values |= {column: 0.0 for column in CROPPED_COLUMNS if values.get(column) is not None}
+        samples.append(sample_row(clip, video, result) | values)
+        files.append({"mp4": result.path})
+    table = pa.Table.from_pylist(samples, schema=pa.schema([*ROW, *scores]))
+    dataset, bucket = worker.run_dir.dataset_of(name), task.buckets[name]
+    commit_shard(dataset, job.plan_id, task.number, bucket, table, files, worker.scratch)
 
 
 def packed_path(run_dir: RunDir, plan_id: str, number: int) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
+from curate.clips.cut import VERSION
 from curate.config import CurateConfig
 from curate.media.tools import ffmpeg_builds
 from curate.pack import ShardTask, packed_record, plan_shards
@@ -50,7 +51,7 @@ def plan_packing(pipeline: Pipeline, run_dir: RunDir, clips: pa.Table, videos: p
         clips.filter(pc.equal(clips["status"], STATUS_KEPT)),
         videos.filter(pc.equal(videos["status"], STATUS_OK)),
     )
-    cut_id = digest([config.cut.resolved(), ffmpeg_builds(config.media.ffmpeg)])
+    cut_id = digest([VERSION, config.cut.resolved(), ffmpeg_builds(config.media.ffmpeg)])
     reuse = find_reuse(run_dir, kept, videos, config.cut, cut_id)
     known = pc.is_in(kept["clip_id"], value_set=pa.array(list(reuse.failed), pa.string())).to_numpy()
     failed = {key: reuse.failed[key] for key in strings(kept.filter(pa.array(known & ~reuse.held_N)), "clip_id")}
@@ -61,20 +62,26 @@ def plan_packing(pipeline: Pipeline, run_dir: RunDir, clips: pa.Table, videos: p
 
 
 def publish_packed(config: CurateConfig, run_dir: RunDir, packing: Packing, clips: pa.Table) -> Manifest | None:
-    """The next version of the kept clips; None if no clip became a sample, which is a problem of its own.
+    """The next version of the kept clips, of each dataset; None if no clip became a sample: a problem of its own.
+
+    Returns:
+        That of `dataset`, which is published last.
 
     Raises:
-        ContractError: a shard that was packed is not in the dataset.
+        ContractError: a shard that was packed is not in its dataset.
     """
     made = [number for number in range(len(packing.tasks)) if _num_samples(run_dir, packing.plan_id, number)]
-    commits = [read_commit(run_dir.dataset, packing.plan_id, number) for number in made]
-    if None in commits:
-        raise ContractError(
-            f"dataset {run_dir.dataset} lacks packed shards; nothing may remove them; rerun the command"
-        )
-    found = [*packing.commits, *(commit for commit in commits if commit is not None)]
+    wanted = [(commit.plan_id, commit.shard_no) for commit in packing.commits]
+    wanted += [(packing.plan_id, number) for number in made]
     kept = clips.filter(pc.equal(clips["status"], STATUS_KEPT))["clip_id"].combine_chunks()
-    return publish(run_dir.dataset, found, config.data_config(), config.split, kept) if found else None
+    manifest = None
+    for name in list(config.cut.targets)[::-1] if wanted else ():
+        dataset = run_dir.dataset_of(name)
+        commits = [commit for one in wanted if (commit := read_commit(dataset, *one)) is not None]
+        if len(commits) < len(wanted):
+            raise ContractError(f"dataset {dataset} lacks packed shards; nothing may remove them; rerun the command")
+        manifest = publish(dataset, commits, config.data_config(), config.split, kept)
+    return manifest
 
 
 def _num_samples(run_dir: RunDir, plan_id: str, number: int) -> int:

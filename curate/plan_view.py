@@ -42,7 +42,8 @@ def steps(pipeline: Pipeline) -> list[dict[str, Any]]:
             )
         )
     decide = _step("decide", "map", DRIVER, adds=DECISION.names)
-    return [*rows, decide, _step("pack", "write", media, reads=["uri"], after=pipeline.clip_rules)]
+    pack = _step("pack", "write", media, reads=["uri"], after=pipeline.clip_rules)
+    return [*rows, decide, pack | {"clips": pipeline.config.cut.describe()}]
 
 
 def describe(pipeline: Pipeline) -> str:
@@ -56,6 +57,8 @@ def describe(pipeline: Pipeline) -> str:
             lines.append(f"    reads {', '.join(step['reads'])}")
         if step["adds"]:
             lines.append(f"    adds  {', '.join(step['adds'])}")
+        if "clips" in step:
+            lines.append(f"    clips {step['clips']}")
         lines += [f"    rule  {name}: {text}" for name, text in step["rules"].items()]
     if has_choice(pipeline):
         names = ", ".join(stage.name for stage in pipeline.frame_stages)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from curate.clips.cut import CutConfig
-from curate.pack import score_fields
+from curate.pack import CROPPED_COLUMNS, score_fields
 from curate.rundir import RunDir, read_json, write_json
 from shards.format.commit import Commit
 from shards.format.index import ROW, read_index
@@ -65,7 +65,7 @@ def find_reuse(run_dir: RunDir, kept: pa.Table, videos: pa.Table, cut: CutConfig
     commits, taken_N = [], np.zeros(len(kept), bool)
     candidates = list(_commits(store, published, cut))
     for start in range(0, len(candidates), SHARDS_AT_ONCE):
-        for commit, rows in _standing(store, candidates[start : start + SHARDS_AT_ONCE], wanted):
+        for commit, rows in _standing(store, candidates[start : start + SHARDS_AT_ONCE], wanted, cut):
             if not taken_N[rows].any():
                 taken_N[rows] = True
                 commits.append(commit)
@@ -109,10 +109,14 @@ def _commits(store: Store, published: Sequence[int], cut: CutConfig) -> Iterator
             seen |= {commit.shard.path for commit in manifest.shards}
 
 
-def _standing(store: Store, commits: Sequence[Commit], wanted: pa.Table) -> Iterator[tuple[Commit, np.ndarray]]:
+def _standing(
+    store: Store, commits: Sequence[Commit], wanted: pa.Table, cut: CutConfig
+) -> Iterator[tuple[Commit, np.ndarray]]:
     """Shards all of whose wanted samples are as wanted, each with the rows of these; there is one or more."""
+    changed = CROPPED_COLUMNS if cut.encode.crop != "none" else ()  # samples say less of them than the catalog
     names = [*SAMPLE_OF_CLIP, *SAMPLE_OF_VIDEO, *(item.name for item in score_fields(wanted.schema))]
-    names = [name for name in dict.fromkeys(names) if not pa.types.is_nested(wanted.schema.field(name).type)]
+    names = [name for name in dict.fromkeys(names) if name not in changed]
+    names = [name for name in names if not pa.types.is_nested(wanted.schema.field(name).type)]
     schema = pa.schema([ROW.field("key"), *(wanted.schema.field(name) for name in names)])
     found = [(commit, index) for commit in commits if (index := _index(store, commit, schema)) is not None]
     if not found:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute
 
+from curate.clips.encoders import check_encoder
 from curate.config import CurateConfig
 from curate.decision.decide import RuleStats, decide, rule_stats
 from curate.decision.dedup import mark_duplicate_videos
@@ -118,6 +119,8 @@ def curate_rows(config: CurateConfig, rows: pa.Table, output: Path, progress: Pr
         log.warning("optional model is missing, its columns will be null: %s", missing)
     run_dir = RunDir(output.resolve())
     ffmpeg_builds(config.media.ffmpeg)  # one that does not run is named before the work, not after it
+    for target in config.cut.targets.values() if config.cut.mode == "encode" else ():
+        check_encoder(target, config.media.ffmpeg)
     with run_dir.locked(), closing(progress), closing(make_executor(config)) as executor:
         return _curate(pipeline, rows, run_dir, executor, progress)
 

@@ -5,7 +5,7 @@ parts/<step>/<part>.parquet     steps: videos, clips, frames, models
 parts/costs/<step>-<part>.json  steps: scan, models; measured costs, and the keys by which inputs are found again
 parts/packed/<plan>-<shard>.json failed.json   packed shards, and clips that could not be cut
 catalog/videos.parquet clips.parquet
-dataset/                        what is published
+dataset/                        what is published; dataset-NAME/ for what `cut.also` names
 scratch/                        empty after every run; staged/ holds remote inputs meanwhile
 """
 
@@ -62,7 +62,11 @@ class RunDir:
     @property
     def dataset(self) -> Path:
         """The published dataset."""
-        return self.root / "dataset"
+        return self.dataset_of(None)
+
+    def dataset_of(self, name: str | None) -> Path:
+        """The published dataset, or one of those that `cut.also` names."""
+        return self.root / (f"dataset-{name}" if name else "dataset")
 
     @property
     def staged(self) -> Path:

@@ -6,12 +6,16 @@ started to read.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from heapq import merge
 from itertools import dropwhile, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from curate.clips.audio import Sound, add_sound
+from curate.clips.cut import COPYABLE
 from curate.clips.mp4_edit import Edit, write_edit
 from curate.clips.packets import CopyRefused, Mark, PacketReader, read_marks
 from curate.media.timeline import exact_time_base
@@ -20,7 +24,6 @@ if TYPE_CHECKING:
     from av import Packet
     from av.video import VideoStream
 
-COPYABLE = ("h264", "hevc", "vp9", "av1")
 MAX_TIMESCALE = (1 << 31) - 1
 
 
@@ -49,7 +52,15 @@ class CopyPlan:
     preroll_frames: int
 
 
-def copy_clip(source: Path, stream_index: int, start_pts: int, end_pts: int, out: Path, max_preroll: float) -> CopyPlan:
+def copy_clip(
+    source: Path,
+    stream_index: int,
+    start_pts: int,
+    end_pts: int,
+    out: Path,
+    max_preroll: float,
+    sound: Sound | None = None,
+) -> CopyPlan:
     """Write the packets that show [start_pts, end_pts) of a stream to an MP4 file that presents exactly these frames.
 
     Args:
@@ -59,6 +70,7 @@ def copy_clip(source: Path, stream_index: int, start_pts: int, end_pts: int, out
         end_pts: past the last frame, exclusive.
         out: the MP4 to write; deterministic bytes.
         max_preroll: hidden time before the first frame that is allowed, in lengths of the span.
+        sound: what is heard with it; None for nothing.
 
     Raises:
         CopyRefused: MP4 cannot carry these frames exactly, or with too much preroll.
@@ -69,8 +81,8 @@ def copy_clip(source: Path, stream_index: int, start_pts: int, end_pts: int, out
         marks = read_marks(reader.packets_from(start_pts), start_pts, end_pts)
         plan = plan_copy(marks, start_pts, end_pts, exact_time_base(reader.stream).numerator, max_preroll)
         packets = reader.packets_from(plan.source_pts_P[0])
-        _mux(_planned(packets, plan.source_pts_P), reader.stream, plan, out)
-    write_edit(out, plan.edit)
+        _mux(_planned(packets, plan.source_pts_P), reader.stream, plan, out, sound)
+    write_edit(out, plan.edit, sound.priming if sound else None)
     return plan
 
 
@@ -148,23 +160,37 @@ def _check_times(marks: Sequence[Mark], start_pts: int, end_pts: int) -> None:
         raise CopyRefused("two packets have one pts; each needs its own; it is encoded", "no_pts")
 
 
-def _mux(packets: "Iterator[Packet[VideoStream]]", stream: "VideoStream", plan: CopyPlan, out: Path) -> None:
+def _mux(
+    packets: "Iterator[Packet[VideoStream]]", stream: "VideoStream", plan: CopyPlan, out: Path, sound: Sound | None
+) -> None:
     import av
 
-    tick = Fraction(1, exact_time_base(stream).denominator)
-    scale = str(tick.denominator)
+    scale = str(exact_time_base(stream).denominator)
     options = {"movie_timescale": scale, "video_track_timescale": scale, "fflags": "+bitexact"}
-    steps = [*(after - before for before, after in pairwise(plan.dts_P)), plan.last_duration]
-    with av.open(str(out), "w", format="mp4", options=options) as target:
+    with ExitStack() as files:
+        target = files.enter_context(av.open(str(out), "w", format="mp4", options=options))
         track = target.add_stream_from_template(stream, opaque=True)
         # The container's word, which players follow; the template carries only the codec's own.
         track.codec_context.sample_aspect_ratio = stream.sample_aspect_ratio or Fraction(0)
-        times = zip(plan.pts_P, plan.dts_P, steps, plan.is_sync_P, strict=True)
-        for packet, (pts, dts, duration, is_sync) in zip(packets, times, strict=True):
-            packet.stream = track
-            packet.time_base = tick
-            packet.pts, packet.dts, packet.duration, packet.is_keyframe = pts, dts, duration, is_sync
+        placed: Iterator[Packet] = _placed(packets, plan, track, Fraction(1, int(scale)))
+        if sound is not None:
+            heard = add_sound(target, files.enter_context(av.open(str(sound.path))))
+            placed = merge(placed, heard, key=lambda packet: (packet.dts or 0) * (packet.time_base or 0))
+        for packet in placed:
             target.mux(packet)
+
+
+def _placed(
+    packets: "Iterator[Packet[VideoStream]]", plan: CopyPlan, track: "VideoStream", tick: Fraction
+) -> "Iterator[Packet[VideoStream]]":
+    """The packets with their places in the clip."""
+    steps = [*(after - before for before, after in pairwise(plan.dts_P)), plan.last_duration]
+    times = zip(plan.pts_P, plan.dts_P, steps, plan.is_sync_P, strict=True)
+    for packet, (pts, dts, duration, is_sync) in zip(packets, times, strict=True):
+        packet.stream = track
+        packet.time_base = tick
+        packet.pts, packet.dts, packet.duration, packet.is_keyframe = pts, dts, duration, is_sync
+        yield packet
 
 
 def _planned(packets: "Iterator[Packet[VideoStream]]", pts_P: Sequence[int]) -> "Iterator[Packet[VideoStream]]":

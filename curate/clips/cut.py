@@ -4,20 +4,27 @@ Either way the file is decoded before anyone sees it, and is refused unless it p
 `cut_clip` is the worker's side; `cut_op` and `verify_op` run in the safe child.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from curate.clips.encode import EncodeConfig, upright_size
+from curate.clips.encoders import EncodeConfig
+from curate.clips.picture_size import Box, inner_box, upright_size
 from shards.config import Config
 from shards.schema import time_base
 
 if TYPE_CHECKING:
     from curate.media.child import MediaChild
+
+
+COPYABLE = ("h264", "hevc", "vp9", "av1")  # codecs that MP4 carries as they are
+VERSION = 2  # of the bytes that one configuration gives
+_NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
 
 
 class CutConfig(Config):
@@ -36,20 +43,66 @@ class CutConfig(Config):
         default="count",
         description="Decode each clip for count and times; `frames` compares a copy's pictures with the source's too.",
     )
-    audio: Literal["drop"] = Field(default="drop", description="Clips carry no audio.")
-    encode: EncodeConfig = EncodeConfig()
+    audio: Literal["drop", "keep"] = Field(
+        default="drop",
+        description="keep: the span of the source's first audio stream, as AAC; drop: what trains on text has no use.",
+    )
+    encode: EncodeConfig = Field(default=EncodeConfig(), description="What `dataset` holds where clips are encoded.")
+    also: Mapping[Annotated[str, StringConstraints(pattern=_NAME)], EncodeConfig] = Field(
+        default={},
+        description="Further datasets `dataset-NAME` of the same clips, encoded in other ways from the same decode.",
+    )
 
     @model_validator(mode="after")
-    def _resizes_only_what_it_encodes(self) -> Self:
-        if self.mode == "copy" and self.encode.short_side_px is not None:
+    def _changes_only_what_it_encodes(self) -> Self:
+        if self.mode == "encode":
+            return self
+        if self.encode.changes_pictures:
             raise ValueError(
-                "encode.short_side_px is set; a copy keeps the source's size; set mode to encode, or unset it"
+                "encode.short_side_px, crop or fps is set; a copy keeps pictures as they are; set mode to encode, or "
+                "unset it"
             )
+        if self.also:
+            raise ValueError(f"also is {sorted(self.also)}; a copy decodes nothing to make them of; set mode to encode")
         return self
 
-    def output_size(self, video_row: Mapping[str, Any]) -> tuple[int, int]:
-        """Displayed height and width in px of the clips of a video, both rounded down to even numbers."""
-        return upright_size(video_row, self.encode.short_side_px)
+    @property
+    def targets(self) -> dict[str | None, EncodeConfig]:
+        """Name of each dataset -> how its clips are encoded; None is `dataset` itself."""
+        return {None: self.encode, **dict(sorted(self.also.items()))}
+
+    def describe(self) -> str:
+        """What becomes of kept clips, for people."""
+        if self.mode == "copy":
+            how = f"copied ({', '.join(COPYABLE)}; hidden before it at most {self.max_preroll:g} x the clip)"
+            rest = f"else encoded by {_described(self.encode)}"
+            return f"{how}, {rest}, sound {_SOUND[self.audio]}"
+        made = [f"dataset{f'-{name}' if name else ''}: {_described(one)}" for name, one in self.targets.items()]
+        return f"encoded from one decode, {'; '.join(made)}; sound {_SOUND[self.audio]}"
+
+
+_SOUND = {"drop": "dropped", "keep": "kept as AAC"}
+
+
+def _described(config: EncodeConfig) -> str:
+    words = [f"{config.encoder} crf {config.crf} {config.pix_fmt}, key frame every {config.gop_frames}"]
+    words += [f"short side {config.short_side_px} px"] if config.short_side_px else []
+    words += ["without black borders"] if config.crop == "inner_box" else []
+    words += [f"at most {config.fps:g} fps"] if config.fps else []
+    return ", ".join(words)
+
+
+def shape_of(
+    config: EncodeConfig, video_row: Mapping[str, Any], clip_row: Mapping[str, Any]
+) -> tuple[tuple[int, int], Box | None]:
+    """Displayed height and width in px of a clip, and what is cut out of the upright picture for it."""
+    box = inner_box(video_row, clip_row) if config.crop == "inner_box" else None
+    return upright_size(video_row, config.short_side_px, box), box
+
+
+def most_frames(config: EncodeConfig, num_frames: int, duration_s: Fraction) -> int:
+    """Frames of a clip that `fps` may leave; exactly so many, or one less, at an even rate above it."""
+    return num_frames if config.rate is None else min(num_frames, math.ceil(duration_s * config.rate))
 
 
 @dataclass(frozen=True)
@@ -71,6 +124,7 @@ class CutResult:
         sar_num, sar_den: sample aspect ratio.
         pix_fmt, codec, color_transfer: FFmpeg's names.
         size_bytes: of the file.
+        also: name of each further dataset -> its clip, of the same decode.
     """
 
     path: Path
@@ -92,6 +146,7 @@ class CutResult:
     codec: str
     color_transfer: str
     size_bytes: int
+    also: Mapping[str, "CutResult"] = field(default_factory=dict)
 
 
 def cut_clip(
@@ -115,7 +170,8 @@ def cut_clip(
     Raises:
         MediaError: `cut_not_exact`, not even encoding gives exactly the planned frames; or what is wrong with the file.
     """
-    result = child.call(
+    outs = {name: out.with_stem(f"{out.stem}-{name}") if name else out for name in config.targets}
+    results = child.call(
         "cut",
         source=str(source_path),
         stream_index=clip_row["stream_index"],
@@ -123,29 +179,55 @@ def cut_clip(
         end_pts=clip_row["end_pts"],
         num_frames=clip_row["num_frames"],
         time_base=str(time_base(clip_row)),
-        size_hw=config.output_size(video_row) if config.encode.short_side_px else None,
-        out=str(out.resolve()),
+        targets=[
+            _target_json(config.targets[name], video_row, clip_row, path.resolve()) for name, path in outs.items()
+        ],
         config=config.resolved(),
-    )
-    return CutResult(path=out, color_transfer=video_row["color_transfer"], **result)
+    )["clips"]
+    transfer = video_row["color_transfer"]
+    made = {
+        name: CutResult(path=path, color_transfer=transfer, **result)
+        for (name, path), result in zip(outs.items(), results, strict=True)
+    }
+    return replace(made[None], also={name: result for name, result in made.items() if name})
+
+
+def _target_json(
+    config: EncodeConfig, video_row: Mapping[str, Any], clip_row: Mapping[str, Any], out: Path
+) -> dict[str, Any]:
+    size_hw, box = shape_of(config, video_row, clip_row)
+    resized = size_hw if config.short_side_px else None
+    return {"out": str(out), "config": config.resolved(), "size_hw": resized, "box": box}
 
 
 def cut_op(
-    source: str, time_base: str, out: str, config: dict[str, Any], size_hw: Sequence[int] | None, **span: int
+    source: str, time_base: str, targets: Sequence[Mapping[str, Any]], config: dict[str, Any], **span: int
 ) -> dict[str, Any]:
     """Cut and verify one clip: `cut_clip` in the child.
 
     Returns:
-        The fields of CutResult that the child knows.
+        `clips`: for each target the fields of CutResult that the child knows.
     """
     from curate.clips.cutter import Cut, Cutter
+    from curate.clips.encode import Target
 
-    cut = Cut(source=Path(source), time_base=Fraction(time_base), out=Path(out), **span)
+    wanted = [
+        Target(
+            Path(target["out"]),
+            EncodeConfig.model_validate(target["config"]),
+            tuple(target["size_hw"]) if target["size_hw"] else None,
+            Box(*target["box"]) if target["box"] else None,
+        )
+        for target in targets
+    ]
+    cut = Cut(source=Path(source), time_base=Fraction(time_base), **span)
     try:
-        return Cutter(cut, CutConfig.model_validate(config), size_hw).run()
+        clips = Cutter(cut, CutConfig.model_validate(config), wanted).run()
     except BaseException:
-        cut.out.unlink(missing_ok=True)
+        for target in wanted:
+            target.out.unlink(missing_ok=True)
         raise
+    return {"clips": clips, "decoded_frames": clips[0]["decoded_frames"]}
 
 
 def verify_op(path: str, num_frames: int, frame_pts: Sequence[int] | None = None) -> dict[str, Any]:

@@ -26,15 +26,15 @@ class Edit:
     duration: int
 
 
-def write_edit(path: Path, edit: Edit) -> None:
-    """Make `edit` the only edit of a file that holds one track and ends in its `moov` box.
+def write_edit(path: Path, edit: Edit, sound_media_time: int | None = None) -> None:
+    """Make `edit` the only edit of the pictures in a file that ends in its `moov` box; see `with_edit` for sound.
 
     Raises:
         ContractError: the file is built otherwise.
     """
     with path.open("r+b") as file:
         offset = _moov_offset(file)
-        moov = with_edit(file.read(), edit)
+        moov = with_edit(file.read(), edit, sound_media_time)
         file.seek(offset)
         file.write(moov)
         file.truncate()
@@ -51,27 +51,38 @@ def read_moov(path: Path) -> bytes:
         return file.read()
 
 
-def with_edit(moov: bytes, edit: Edit) -> bytes:
-    """A `moov` box of one track, with `edit` as its only edit and the durations that follow from it.
+def with_edit(moov: bytes, edit: Edit, sound_media_time: int | None = None) -> bytes:
+    """A `moov` box of one track of pictures, with `edit` as its only edit and the durations that follow from it.
+
+    Args:
+        moov: the box, the track of pictures first.
+        edit: of the pictures, in ticks of the movie and of their track.
+        sound_media_time: first sample of a track of sound that is presented, as long as the pictures are; None for the
+            one that the box has.
 
     Raises:
-        ContractError: there is not exactly one track, its time scale is not the movie's, or a duration needs 64 bits.
+        ContractError: there is not exactly one track of pictures, its time scale is not the movie's, or a duration
+            needs 64 bits.
     """
     if num_tracks(moov) != 1:
-        raise ContractError(f"moov has {num_tracks(moov)} tracks; one is allowed; mux one stream")
+        raise ContractError(f"moov has {num_tracks(moov)} tracks of pictures; one is allowed; mux one stream")
     scales = movie_timescale(moov), media_timescale(moov)
     if scales[0] != scales[1]:
         raise ContractError(f"movie and track time scales are {scales}; one number is allowed; set movie_timescale")
-    changed = {
-        b"mvhd": lambda content: _with_duration(content, 16, edit),
-        b"trak": lambda content: _track(content, edit),
-    }
+
+    def track(content: bytes) -> bytes:
+        if not _is_sound(content):
+            return _track(content, edit)
+        media_time = max((time for time, _ in _edits(content)), default=0)
+        return _track(content, Edit(media_time if sound_media_time is None else sound_media_time, edit.duration))
+
+    changed = {b"mvhd": lambda content: _with_duration(content, 16, edit), b"trak": track}
     return box(b"moov", _mapped(_find(moov, b"moov"), changed))
 
 
 def num_tracks(moov: bytes) -> int:
-    """How many tracks a movie has; none if nothing was written."""
-    return sum(kind == b"trak" for kind, _ in boxes(_find(moov, b"moov")))
+    """How many tracks of pictures a movie has; none if nothing was written."""
+    return sum(kind == b"trak" and not _is_sound(content) for kind, content in boxes(_find(moov, b"moov")))
 
 
 def movie_timescale(moov: bytes) -> int:
@@ -86,10 +97,14 @@ def media_timescale(moov: bytes) -> int:
 
 def read_edits(moov: bytes) -> list[tuple[int, int]]:
     """(media_time, duration) of each entry of the first track's edit list; empty if there is none."""
-    track = dict(boxes(_find(moov, b"moov", b"trak")))
-    if b"edts" not in track:
+    return _edits(_find(moov, b"moov", b"trak"))
+
+
+def _edits(track: bytes) -> list[tuple[int, int]]:
+    inner = dict(boxes(track))
+    if b"edts" not in inner:
         return []
-    elst = dict(boxes(track[b"edts"]))[b"elst"]
+    elst = dict(boxes(inner[b"edts"]))[b"elst"]
     entry = struct.Struct(">QqI" if elst[0] else ">IiI")
     return [(time, duration) for duration, time, _ in entry.iter_unpack(elst[8:])]
 
@@ -143,6 +158,11 @@ def _find(data: bytes, *path: bytes) -> bytes:
     for kind in path:
         data = next(content for name, content in boxes(data) if name == kind)
     return data
+
+
+def _is_sound(track: bytes) -> bool:
+    handler = dict(boxes(_find(track, b"mdia"))).get(b"hdlr", b"")
+    return handler[8:12] == b"soun"  # ISO/IEC 14496-12, 8.4.3
 
 
 def _mapped(data: bytes, changed: dict) -> bytes:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from curate.media.opening import ffmpeg_path
 
 RATE = 25
@@ -20,15 +22,16 @@ WIDTH, HEIGHT = 160, 96
 LATE_START_S = 7.3
 GOP_FRAMES = 24
 AUDIO_RATE = 48_000
-CLICK_S = 0.2  # from click to click, the first at 0
+CLICK_S = 0.23  # from click to click, the first at 0; each is of another pitch
 
 _SHOTS = (
     rf"testsrc2=s={WIDTH}x{HEIGHT}:r={RATE},negate=enable='between(n\,{SHOT_ENDS[0]}\,{SHOT_ENDS[1] - 1})',"
     rf"hue=h=120:enable='gte(n\,{SHOT_ENDS[1]})'"
 )
 _UNEVEN = rf"settb=1/30000,setpts=(N+0.2*mod(N\,5))/{RATE}/TB"
-_CLICKS = (
-    rf"aevalsrc='if(lt(mod(t\,{CLICK_S})\,0.005)\,sin(2*PI*1000*t)\,0)':s={AUDIO_RATE}:d={NUM_FRAMES / RATE + 0.5}"
+CLICKS = (
+    rf"aevalsrc='if(lt(mod(t\,{CLICK_S})\,0.01)\,0.8*sin(2*PI*(500+200*floor(t/{CLICK_S}))*t)\,0)':"
+    f"s={AUDIO_RATE}:d={NUM_FRAMES / RATE + 0.5}"
 )
 
 # container -> codecs that it carries here; the first is the codec's own.
@@ -135,6 +138,13 @@ def draw(source: Source, folder: Path) -> Path:
     return path
 
 
+def clicks(time_T: np.ndarray) -> np.ndarray:
+    """The sound of every source that has one, at times in seconds from its first frame."""
+    number = np.floor(time_T / CLICK_S)
+    sound = 0.8 * np.sin(2 * np.pi * (500 + 200 * number) * time_T)
+    return np.where((time_T >= 0) & (time_T % CLICK_S < 0.01), sound, 0.0)
+
+
 def _groups(codec: str) -> Sequence[tuple[bool, int]]:
     """(is_open, b_frames) that an encoder can make."""
     if codec in ("h264", "hevc", "mpeg2"):
@@ -162,7 +172,7 @@ def _inputs(source: Source) -> list[str]:
     inputs = [*turn, "-f", "lavfi", "-i", _SHOTS]
     if source.num_streams > 1:  # another picture and fewer frames
         inputs = ["-f", "lavfi", "-i", f"mandelbrot=s=96x64:r={RATE}", *inputs]
-    return [*inputs, *(("-f", "lavfi", "-i", _CLICKS) if source.has_audio else ())]
+    return [*inputs, *(("-f", "lavfi", "-i", CLICKS) if source.has_audio else ())]
 
 
 def _outputs(source: Source) -> list[str]:

@@ -9,16 +9,14 @@ from typing import Any
 import av
 import pytest
 
-from curate.clips.cut import CutConfig, cut_clip
 from curate.clips.verify import frame_hash
 from reelmill.bench.clip_judge import Truth, judge, read_truth
 from reelmill.bench.clip_matrix import COPIED, SHOT_ENDS, Source, draw, full_matrix, quick_matrix
-from shards.config import parse_config
+from tests.curate.clips.matrix_cuts import Cut, cutter
 from tests.curate.videos import ffmpeg
 
 SHOTS = list(itertools.pairwise((0, *SHOT_ENDS)))
 OPEN_GROUPS = [source for source in quick_matrix() if source.is_open and source.codec in ("h264", "hevc")][:3]
-Cut = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
@@ -35,18 +33,7 @@ def truth_of(tmp_path_factory) -> Callable[[Source], Truth]:
 
 @pytest.fixture
 def cut(media_child, tmp_path) -> Cut:
-    """Cut the frames [first, last) in the safe child."""
-
-    def run(truth: Truth, first: int, last: int, **config: Any) -> Any:
-        start_pts, end_pts = truth.span(first, last)
-        base = {"time_base_num": truth.time_base.numerator, "time_base_den": truth.time_base.denominator}
-        span = {"start_pts": start_pts, "end_pts": end_pts, "num_frames": last - first}
-        clip = {**base, **span, "stream_index": truth.stream_index}
-        video = media_child.call("probe", path=str(truth.path))["columns"]
-        out = tmp_path / f"{first}.mp4"
-        return cut_clip(media_child, truth.path, video, clip, out, parse_config(CutConfig, config))
-
-    return run
+    return cutter(media_child, tmp_path)
 
 
 def assert_shows(path: Path, truth: Truth, first: int, last: int, result: Any) -> None:

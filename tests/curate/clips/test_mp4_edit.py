@@ -30,6 +30,11 @@ def mdhd(timescale: int) -> bytes:
     return box(b"mdia", box(b"mdhd", full(0, b"\0" * 8 + struct.pack(">II", timescale, 7))))
 
 
+def soun(timescale: int) -> bytes:
+    handler = box(b"hdlr", full(0, b"\0" * 4 + b"soun" + b"\0" * 12))
+    return box(b"mdia", box(b"mdhd", full(0, b"\0" * 8 + struct.pack(">II", timescale, 7))) + handler)
+
+
 def tkhd(duration: int) -> bytes:
     return box(b"tkhd", full(0, b"\0" * 8 + struct.pack(">III", 1, 0, duration) + b"rest"))
 
@@ -45,6 +50,19 @@ def test_an_edit_replaces_what_was_there_and_sets_both_durations():
     assert read_edits(moov) == [(6, 51)]
     expected = box(b"edts", box(b"elst", full(1, struct.pack(">IQqI", 1, 51, 6, 1 << 16))))
     assert moov == movie(box(b"trak", tkhd(51) + expected + mdhd(25)), header=mvhd(25, 51))
+
+
+def test_sound_is_presented_as_long_as_the_pictures_from_a_sample_of_its_own():
+    def sound(time: int, duration: int) -> bytes:
+        edits = box(b"edts", box(b"elst", full(1, struct.pack(">IQqI", 1, duration, time, 1 << 16))))
+        return box(b"trak", tkhd(duration) + edits + soun(48_000))
+
+    pictures = box(b"trak", tkhd(9) + mdhd(25))
+    moov = movie(pictures, sound(1024, 8))
+    edit = Edit(media_time=6, duration=51)
+    assert with_edit(moov, edit).endswith(sound(1024, 51))
+    assert with_edit(moov, edit, sound_media_time=7).endswith(sound(7, 51))
+    assert read_edits(with_edit(moov, edit)) == [(6, 51)]
 
 
 def test_a_header_of_64_bits_is_set_too():
