@@ -23,6 +23,14 @@ from shards.config import Config, load_config
 from shards.versions.splits import SplitConfig
 
 
+class PoolConfig(Config):
+    """What each process of a model pool reserves on Ray; null: as `run.model_…` says."""
+
+    cpus: float | None = Field(default=None, gt=0, description="CPUs, or a fraction; null: run.model_cpus.")
+    gpus: float | None = Field(default=None, ge=0, description="GPUs, or a fraction; null: run.model_gpus.")
+    actors: int | None = Field(default=None, ge=1, description="Most processes; null: run.model_actors.")
+
+
 class RunConfig(Config):
     """Where the work runs; nothing here changes a byte of the dataset."""
 
@@ -39,12 +47,19 @@ class RunConfig(Config):
     ray_address: str = Field(
         default="local", description="Address of a Ray cluster; `local` starts one on this machine."
     )
-    scan_cpus: float = Field(default=0.5, gt=0, description="CPUs that Ray reserves for a scan or pack process.")
+    ray_dashboard_host: str | None = Field(
+        default="127.0.0.1", description="Where a cluster that is started here shows its dashboard; null: nowhere."
+    )
+    scan_cpus: float = Field(default=1, gt=0, description="CPUs that Ray reserves for a scan or pack process.")
     model_cpus: float = Field(default=0.5, gt=0, description="CPUs that Ray reserves for a model process.")
     model_gpus: float = Field(
         default=0, ge=0, description="GPUs, or a fraction, that Ray reserves for a model process."
     )
     model_actors: int = Field(default=1, ge=1, description="Most model processes.")
+    pools: Mapping[str, PoolConfig] = Field(
+        default={},
+        description="Model stage -> what its process gets on Ray; it and those after it get a pool of their own.",
+    )
 
 
 class CurateConfig(Config):

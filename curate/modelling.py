@@ -5,7 +5,7 @@ their names stand in `not_scored`. When rules are loosened later, a rerun scores
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,15 @@ CLIPS_AT_ONCE = 64  # bounds the decoded frames in memory; a fixed number, so ba
 
 
 class Models:
-    """All frame stages of a job, opened at the first part that needs them."""
+    """The frame stages of a job, or some of them, opened at the first part that needs them.
 
-    def __init__(self, job: Job) -> None:
+    Processes that hold different stages take a part one after the other, in the order of the stages.
+    """
+
+    def __init__(self, job: Job, only: Collection[str] | None = None) -> None:
         self.run_dir = RunDir(job.root)
         self.pipeline = Pipeline.of(job.config).ordered(job.models)
-        self.stages = self.pipeline.frame_stages
+        self.stages = [stage for stage in self.pipeline.frame_stages if only is None or stage.name in only]
         self.gates = {stage.name: self.pipeline.gate(stage) for stage in self.stages}
         self.opened = False
 
@@ -105,9 +108,11 @@ class Models:
             self.opened = True
         spool = pads.dataset(self.run_dir.part("frames", part_name))
         wanted = self._with_sources(part_name, clips.take(rows))
+        # By place in the part, so that who else is due, and which process holds which stage, has no say in a batch.
+        ends = np.flatnonzero(np.diff(rows // CLIPS_AT_ONCE, append=-1)) + 1
         pieces = [
-            self._run_stages(wanted.slice(start, CLIPS_AT_ONCE), spool, costs)
-            for start in range(0, len(wanted), CLIPS_AT_ONCE)
+            self._run_stages(wanted.slice(start, end - start), spool, costs)
+            for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)
         ]
         return _replaced(clips, rows, pa.concat_tables(pieces).select(clips.column_names))
 

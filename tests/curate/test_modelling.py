@@ -136,3 +136,16 @@ def test_tightened_rules_throw_no_score_away(tmp_path: Path):
     narrow, _ = modelled(tmp_path, {"motion": "flow_mag >= 8"})
     assert narrow == wide
     assert seen == {"cheap": 8, "costly": 8}
+
+
+def test_two_processes_with_a_stage_each_write_what_one_with_both_does(tmp_path: Path):
+    """A batch is cut by place in the part, so who holds the other stage has no say in it."""
+    keep = {"words": "words IS NOT NULL", "grade": "grade > 6", "motion": "flow_mag >= 2"}
+    whole, _ = modelled(tmp_path / "one", keep)
+    write_scan(tmp_path / "two")
+    job = Job(parse_config(CurateConfig, {"keep": keep}), tmp_path / "two")
+    first, second = Models(job, ["cheap"]), Models(job, ["costly"])
+    first.run("p")
+    costs = second.run("p")
+    assert pq.read_table(RunDir(tmp_path / "two").part("models", second.name_of("p"))) == whole
+    assert {name: entry["items"] for name, entry in costs["steps"].items()} == {"cheap": 8, "costly": 3}
