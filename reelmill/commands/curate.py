@@ -174,3 +174,48 @@ def retry(
         typer.echo(f"problem: {problem}", err=True)
     if result.curated.problems:
         raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example: reelmill curate submit curate/web_video s3://bucket/raw --output /data/run "
+    "--address http://head:8265 --working-dir ."
+)
+def submit(
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="Preset, or YAML file below --working-dir or on the cluster.")
+    ],
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT…", help="As for `curate run`, as the cluster sees them.")
+    ],
+    output: Annotated[str, typer.Option("--output", help="Run folder, absolute, that every node sees.")],
+    address: Annotated[
+        str, typer.Option("--address", envvar="RAY_API_SERVER_ADDRESS", help="Dashboard of the running cluster.")
+    ] = "http://127.0.0.1:8265",
+    working_dir: Annotated[
+        Path | None, typer.Option("--working-dir", help="Folder that is sent along; the job runs in it.")
+    ] = None,
+    runtime_env: Annotated[
+        Path | None, typer.Option("--runtime-env", metavar="FILE", help="YAML or JSON of Ray's runtime_env: pip, …")
+    ] = None,
+    python: Annotated[str, typer.Option("--python", help="Interpreter of the nodes that has reelmill.")] = "python",
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the log and end with the job's code.")] = True,
+    template: Annotated[
+        str | None,
+        typer.Option("--template", metavar="kuberay|slurm", help="Print a file that makes a cluster for this run."),
+    ] = None,
+    cluster: Annotated[
+        list[str] | None,
+        typer.Option("--cluster", metavar="KEY=VALUE", help="Value of the template, e.g. --cluster workers=4."),
+    ] = None,
+    set_: SetOption = None,
+) -> None:
+    """Run a curation on a Ray cluster: as a job of a running one, or by a file for KubeRay or Slurm.
+
+    Ctrl-C ends the following of the log; the job goes on.
+    """
+    from reelmill.submit import make_job, print_template, submit_job
+
+    job = make_job(config, inputs, output, set_ or [], working_dir, runtime_env, python)
+    if template is not None:
+        return print_template(template, job, cluster or [])
+    raise typer.Exit(submit_job(job, address, wait))
