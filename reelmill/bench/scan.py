@@ -129,17 +129,23 @@ def _measured_pass(path: Path, folder: Path) -> Pass:
 def pinned_video(folder: Path, duration_s: float = DURATION_S) -> Path:
     """The bench's file."""
     inputs = ("-f", "lavfi", "-i", _BACKGROUND, "-f", "lavfi", "-i", _OBJECT, "-filter_complex", _OVERLAY)
-    return _made(folder, "scan", [*inputs, "-t", str(duration_s), *_ENCODER])
+    return made(folder, "scan", [*inputs, "-t", str(duration_s), *_ENCODER])
 
 
 def long_video(folder: Path, duration_s: int) -> Path:
     """A minute of 320x180 px at 10 frames a second with a hard cut every 5 s, over and over."""
     minute = ["-f", "lavfi", "-i", _SMALL, "-t", str(_SMALL_S), "-c:v", "libx264", "-preset", "veryfast", "-g", "50"]
     loops = duration_s // _SMALL_S - 1
-    return _made(folder, "long", ["-stream_loop", str(loops), "-i", str(_made(folder, "minute", minute)), "-c", "copy"])
+    return made(folder, "long", ["-stream_loop", str(loops), "-i", str(made(folder, "minute", minute)), "-c", "copy"])
 
 
-def _made(folder: Path, name: str, command: Sequence[str]) -> Path:
+def made_tiny(folder: Path) -> Path:
+    """A second of 160x96 px: what start-up is measured on."""
+    size = ("-f", "lavfi", "-i", "testsrc2=s=160x96:r=25", "-t", "1", "-c:v", "libx264", "-threads", "1")
+    return made(folder, "tiny", size)
+
+
+def made(folder: Path, name: str, command: Sequence[str]) -> Path:
     """A file of ffmpeg's, made if it is not there; its name holds the hash of the command that makes it."""
     command = [*command, "-fflags", "+bitexact", "-flags:v", "+bitexact"]
     recipe = hashlib.sha256(" ".join(command).encode()).hexdigest()[:8]
