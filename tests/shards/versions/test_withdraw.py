@@ -102,7 +102,7 @@ def test_requests_that_make_no_sense_are_refused(dataset: LocalFolder, tmp_path:
 
 
 def test_a_version_that_publishes_withdrawn_samples_is_found(dataset: LocalFolder, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("shards.versions.publish.is_withdrawn", lambda index, _: [False] * len(index))
+    monkeypatch.setattr("shards.versions.plan_index.is_withdrawn", lambda index, _: [False] * len(index))
     manifest: Manifest = withdraw(dataset, keys=["a"], reason="asked to")
     monkeypatch.undo()
     assert [(problem.code, problem.path) for problem in verify(dataset)] == [("withdrawn", manifest.plan_index.path)]
