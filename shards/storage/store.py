@@ -124,22 +124,21 @@ class LocalFolder:
 
     def get_range(self, path: str, offset: int, size: int) -> bytes:
         """See Store."""
-        try:  # every sample of a local loader passes here: no Path, no file object
-            descriptor = os.open(f"{self.uri}/{_checked(path)}", os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                return os.pread(descriptor, size, offset)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise self._unread(path, error) from error
+        return self.get_parts(path, offset, (size,))[0]
 
     def get_parts(self, path: str, offset: int, sizes: Sequence[int]) -> list[bytes]:
         """See Store. Each part is read into its own place: copying a part costs more than the call."""
         parts = []
-        with self._reading(path) as file:
-            for size in sizes:
-                parts.append(os.pread(file.fileno(), size, offset))
-                offset += size
+        try:  # every sample of a local loader passes here: no Path, no file object
+            descriptor = os.open(f"{self.uri}/{_checked(path)}", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                for size in sizes:
+                    parts.append(os.pread(descriptor, size, offset))
+                    offset += size
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise self._unread(path, error) from error
         return parts
 
     def list(self, prefix: str = "") -> "list[StoredObject]":  # the name is taken by the method
