@@ -61,11 +61,14 @@ def plan(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="As below `data` in training: plan.…, view.…, mix."),
     ] = None,
+    measure: Annotated[
+        int, typer.Option("--measure", min=0, metavar="N", help="Decode N copied and N encoded clips, and time them.")
+    ] = 0,
 ) -> None:
-    """Tell what an epoch would be: buckets, batches, tokens, mixing, cache need, decode cost. Nothing is decoded."""
+    """Tell what an epoch would be: buckets, batches, tokens, mixing, cache need, decode cost."""
     from shards.reading.plan_view import plan_listings
 
-    for listing in plan_listings(None if directory is None else dataset_at(directory), version, set_ or []):
+    for listing in plan_listings(None if directory is None else dataset_at(directory), version, set_ or [], measure):
         _print(listing)
 
 

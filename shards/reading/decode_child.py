@@ -37,6 +37,11 @@ class ClipDecoder:
     def __reduce__(self) -> tuple[Any, ...]:
         return ClipDecoder, (self.reading,)
 
+    @property
+    def child_pid(self) -> int | None:
+        """Process id of the child, None while there is none."""
+        return None if self._child is None else self._child.pid
+
     def decode(
         self, mp4: bytes, row: Mapping[str, Any], view: ViewConfig, generator: np.random.Generator | None
     ) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What `reelmill shards plan` shows: a plan over published datasets, before anything is decoded."""
+"""What `reelmill shards plan` shows: a plan over published datasets. Nothing is decoded but to measure that."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ class ReadConfig(Config):
 
 
 def plan_listings(
-    uri: str | Path | None, version: int | None = None, overrides: Sequence[str] = ()
+    uri: str | Path | None, version: int | None = None, overrides: Sequence[str] = (), measure: int = 0
 ) -> tuple[Listing, Listing]:
     """The buckets of a plan, and what an epoch is.
 
@@ -39,6 +39,7 @@ def plan_listings(
         uri: dataset; None if `mix` names several.
         version: of the dataset.
         overrides: `key.sub=value` over ReadConfig.
+        measure: clips of each kind that are decoded, to say what that costs here; 0: none.
 
     Raises:
         ConfigError: no or two places to read from, or no batch can be made.
@@ -53,7 +54,12 @@ def plan_listings(
     parts = dataset.parts if isinstance(dataset, MixedDataset) else (dataset,)
     sizes_S = np.concatenate([_shard_sizes(part) for part in parts])
     where = locality(plan, shard_bounds([part.rows for part in parts]), sizes_S)
-    return _buckets(plan), _epoch(plan, dataset, where)
+    epoch = _epoch(plan, dataset, where)
+    if measure:
+        from shards.reading.decode_cost import measured_costs
+
+        epoch.rows.extend(measured_costs(dataset, plan, measure))
+    return _buckets(plan), epoch
 
 
 def _buckets(plan: BatchPlan) -> Listing:

@@ -1,11 +1,15 @@
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from shards.errors import ConfigError
+from shards.format.commit import Commit
 from shards.reading.plan_view import plan_listings
 from shards.versions.manifest import Manifest
+from shards.versions.publish import publish
+from shards.versions.splits import SplitConfig
 
 VIEW = ("plan.global_batch=2", "view.num_frames=8")
 
@@ -67,3 +71,20 @@ def test_a_mixture_is_planned_like_a_dataset(root: Path):
 def test_unknown_keys_are_refused(root: Path):
     with pytest.raises(ConfigError, match=r"view\.fsp is not a known key; did you mean fps\?"):
         plan_listings(root, None, ["view.fsp=8"])
+
+
+def test_the_cost_of_copied_and_encoded_clips_is_measured_on_request(
+    tmp_path: Path, mp4: bytes, commit_clips: Callable[..., Commit]
+):
+    commits = [commit_clips(0, ["a", "b", "c"], cut_mode="copy"), commit_clips(1, ["d", "e"], cut_mode="encode")]
+    publish(tmp_path / "dataset", commits, {}, SplitConfig(val=0))
+    _, epoch = plan_listings(tmp_path / "dataset", None, ["plan.global_batch=2"], measure=2)
+    told = dict(epoch.rows)["measured decode"]
+    found = re.fullmatch(
+        r"([0-9.]+) ms of CPU for each copied clip \(2 clips, in the child\); "
+        r"([0-9.]+) ms of CPU for each encoded clip \(2 clips, in process\)",
+        told,
+    )
+    assert found is not None, told
+    assert all(float(ms) > 0 for ms in found.groups())
+    assert "measured decode" not in dict(plan_listings(tmp_path / "dataset", None, ["plan.global_batch=2"])[1].rows)
