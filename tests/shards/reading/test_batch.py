@@ -10,6 +10,7 @@ from shards.errors import ConfigError, ContractError
 from shards.plans.plan import PlanConfig
 from shards.plans.view import ViewConfig
 from shards.reading.batch import Batch, loader
+from shards.reading.config import ReadingConfig
 from shards.reading.reader import ShardDataset, open_dataset
 from shards.versions.manifest import Manifest
 
@@ -109,6 +110,13 @@ def test_worlds_of_1_2_3_4_and_8_see_the_same_global_batches(
                 assert torch.equal(part.is_pad_B, whole.is_pad_B[rank::world])
                 assert part.captions == whole.captions[rank::world]
                 assert part.position == whole.position
+
+
+@pytest.mark.slow
+def test_workers_that_are_spawned_give_the_same_batches(dataset: ShardDataset):
+    spawned = take(dataset, 3, num_workers=1, reading=ReadingConfig(start="spawn"))
+    for here, there in zip(take(dataset, 3), spawned, strict=True):
+        assert_same(here, there)
 
 
 def test_a_position_of_another_plan_is_refused(dataset: ShardDataset):

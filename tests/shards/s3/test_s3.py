@@ -13,7 +13,7 @@ from shards.storage.objects import Store
 from shards.storage.store import ObjectMissing, create_or_same, open_store
 from shards.versions.manifest import versions
 from shards.versions.verify import verify
-from tests.shards.faults.drivers import SHARDS, Server, write_dataset
+from tests.shards.faults.drivers import SHARDS, Server, resume, write_dataset
 from tests.shards.s3.conftest import Bucket
 from tests.shards.s3.proxy import Fault, Kind
 
@@ -131,6 +131,42 @@ def test_two_drivers_at_once_write_the_same_dataset_once(
     writers = [server.start(bucket.uri, scratch, environment=bucket.environment) for _ in range(2)]
     assert [server.wait(pid) for pid in writers] == [{"version": 1}] * 2
     assert objects(bucket.open()) == local_files
+
+
+def test_a_writer_that_wakes_up_after_its_retry_finds_its_work_done(
+    server: Server, bucket: Bucket, scratch: Path, local_files: dict[str, bytes]
+):
+    zombie = server.start(bucket.uri, scratch, fault="commit-tar:1:stop", environment=bucket.environment)
+    assert server.wait(zombie) == {"stopped": True}
+    assert server.run(bucket.uri, scratch, environment=bucket.environment) == {"version": 1}
+    resume(zombie)
+    assert server.wait(zombie) == {"version": 1}
+    assert objects(bucket.open()) == local_files
+
+
+def test_a_zombie_with_other_content_says_so_and_changes_nothing(
+    server: Server, bucket: Bucket, scratch: Path, local_files: dict[str, bytes]
+):
+    zombie = server.start(
+        bucket.uri, scratch, fault="shard-synced:1:stop", caption="another square", environment=bucket.environment
+    )
+    assert server.wait(zombie) == {"stopped": True}
+    assert server.run(bucket.uri, scratch, environment=bucket.environment) == {"version": 1}
+    resume(zombie)
+    assert "has other bytes than this run made" in server.wait(zombie)["message"]
+    assert objects(bucket.open()) == local_files
+
+
+def test_of_two_publishers_of_a_number_one_wins_and_the_other_is_the_next_version(
+    server: Server, bucket: Bucket, scratch: Path
+):
+    late = server.start(bucket.uri, scratch, shards=[0], fault="publish-plan:1:stop", environment=bucket.environment)
+    assert server.wait(late) == {"stopped": True}
+    assert server.run(bucket.uri, scratch, shards=[1], environment=bucket.environment) == {"version": 1}
+    resume(late)
+    said = f"another publisher made version 1 of {bucket.uri}; this is the next"
+    assert server.wait(late) == {"version": 2, "said": [said]}
+    assert verify(bucket.uri) == []
 
 
 def test_patience_is_set_by_the_environment(monkeypatch: pytest.MonkeyPatch):

@@ -40,8 +40,9 @@ print(json.dumps({row["__key__"]: facts(row) for row in rows}))
 """
 READ_WITH_DATASETS = """
 from datasets import load_dataset
+files = json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}
 found = {}
-for split, rows in load_dataset(sys.argv[1], streaming=True).items():
+for split, rows in load_dataset(sys.argv[1], streaming=True, **files).items():
     found |= {row["__key__"]: [split, *facts({**row, "mp4": row["mp4"]["bytes"]})] for row in rows.decode(False)}
 print(json.dumps(found))
 """
@@ -112,6 +113,9 @@ def test_hugging_face_datasets_reads_the_same_samples_by_split(tmp_path: Path, c
     }
     found = printed(READ_WITH_DATASETS, str(tmp_path / "out"), python=python, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
     assert found == wanted
+    files = {split: f"{tmp_path}/out/shards/{side}/*.tar" for side, split in HUB_SPLITS.items()}
+    by_name = ("webdataset", json.dumps({"data_files": files}))
+    assert printed(READ_WITH_DATASETS, *by_name, python=python, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1") == wanted
     assert {split for split, *_ in found.values()} == {"train", "validation", "test"}
 
 
