@@ -115,6 +115,7 @@ _CONTENT = [
     column("frame_pts", pa.list_(pa.int64()), "time_base", "Pts in the clip file of each presented frame."),
     column("time_base_num", pa.int64(), "s", "Numerator of the clip file's time base."),
     column("time_base_den", pa.int64(), "1/s", "Denominator of the clip file's time base."),
+    column("decoded_digest", pa.uint64(), "", "Digest of the decoded frames, proven at the cut; null if it was not."),
     column("duration_s", pa.float64(), "s", "For display and weights: (end_pts - start_pts) of the source span."),
     column(
         "cut_mode", pa.string(), "", "copy, encode, import (a stranger's clip as it came) or adopted (its .json too)."

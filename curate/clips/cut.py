@@ -41,7 +41,8 @@ class CutConfig(Config):
     )
     verify: Literal["count", "frames"] = Field(
         default="count",
-        description="Decode each clip for count and times; `frames` compares a copy's pictures with the source's too.",
+        description="Decode each clip for count and times; `frames` holds a copy's pictures against the source's too, "
+        "and stores a digest of the frames in the index.",
     )
     audio: Literal["drop", "keep"] = Field(
         default="drop",
@@ -124,6 +125,7 @@ class CutResult:
         sar_num, sar_den: sample aspect ratio.
         pix_fmt, codec, color_transfer: FFmpeg's names.
         size_bytes: of the file.
+        decoded_digest: digest of the presented frames, of a copy equal to the source's; None unless `verify` is frames.
         also: name of each further dataset -> its clip, of the same decode.
     """
 
@@ -146,6 +148,7 @@ class CutResult:
     codec: str
     color_transfer: str
     size_bytes: int
+    decoded_digest: int | None = None
     also: Mapping[str, "CutResult"] = field(default_factory=dict)
 
 

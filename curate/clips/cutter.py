@@ -1,7 +1,7 @@
 """The cut of one clip inside the safe child: copy if that is exact, else encode, and decode the result either way."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,15 @@ from curate.clips.audio import audio_stream, check_in_step, encode_audio
 from curate.clips.copy import copy_clip
 from curate.clips.encode import Target, encode_clip, picked
 from curate.clips.packets import span_pts
-from curate.clips.verify import Presented, check_presented, check_same_frames, decode_clip, source_frames
+from curate.clips.verify import (
+    Compared,
+    Presented,
+    check_presented,
+    check_same_frames,
+    decode_clip,
+    digest_frames,
+    source_frames,
+)
 from curate.media.opening import error_code
 from shards.errors import ClipError, MediaError
 
@@ -52,6 +60,7 @@ class Cutter:
     config: "CutConfig"
     targets: Sequence[Target]
     decoded_frames: int = 0
+    digests: dict[Path, int] = field(default_factory=dict)
 
     def run(self) -> list[dict[str, Any]]:
         """Copy if asked for and exact, else encode; what is known of each target."""
@@ -79,27 +88,32 @@ class Cutter:
             sound_path.unlink(missing_ok=True)
         presented = self._verified(out, cut.num_frames, plan.frame_pts)
         if self.config.verify == "frames":
-            self.decoded_frames += check_same_frames(out, *span)
+            self._note(out, check_same_frames(out, *span))
         return presented
 
     def _encode(self) -> list[Presented]:
         """Decoding begins near the span, and at the file's start if that did not give the planned frames."""
         planned_pts = self._planned_pts()
-        for from_file_start in (False, True):
+        try:
+            presented = self._encode_verified(planned_pts, from_file_start=False)
+        except ClipError:
             try:
-                self._encode_once(from_file_start)
-                return [self._verified_target(target, planned_pts) for target in self.targets]
-            except ClipError as error:
-                refusal = error
-        raise MediaError(f"neither copied nor encoded frames are the planned ones; {refusal}", "cut_not_exact")
+                presented = self._encode_verified(planned_pts, from_file_start=True)
+            except ClipError as refusal:
+                what = f"neither copied nor encoded frames are the planned ones; {refusal}"
+                raise MediaError(what, "cut_not_exact") from refusal
+        for target in self.targets if self.config.verify == "frames" else ():
+            self._note(target.out, digest_frames(target.out))
+        return presented
 
-    def _encode_once(self, from_file_start: bool) -> None:
+    def _encode_verified(self, planned_pts: Sequence[int] | None, *, from_file_start: bool) -> list[Presented]:
         cut = self.cut
         encode_clip(
             *(cut.source, cut.stream_index, (cut.start_pts, cut.end_pts), cut.time_base, self.targets),
             audio_index=self._audio_index,
             from_file_start=from_file_start,
         )
+        return [self._verified_target(target, planned_pts) for target in self.targets]
 
     @cached_property
     def _audio_index(self) -> int | None:
@@ -127,6 +141,10 @@ class Cutter:
         times = [one * self.cut.time_base.numerator for one in pts]
         return self._verified(target.out, len(times) if target.config.rate else self.cut.num_frames, times)
 
+    def _note(self, out: Path, compared: Compared) -> None:
+        self.decoded_frames += compared.decoded_frames
+        self.digests[out] = compared.decoded_digest
+
     def _verified(self, out: Path, num_frames: int, planned_pts: Sequence[int] | None) -> Presented:
         presented = decode_clip(out)
         self.decoded_frames += presented.decoded_frames
@@ -138,6 +156,8 @@ class Cutter:
     def _results(self, presented: Sequence[Presented], mode: str, fallback: str | None) -> list[dict[str, Any]]:
         """What is decoded to verify is counted once, with the first."""
         found = [self._result(one, mode, fallback) for one in presented]
+        digests = [self.digests.get(target.out) for target in self.targets]
+        found = [one | {"decoded_digest": digest} for one, digest in zip(found, digests, strict=True)]
         return [one | {"decoded_frames": 0 if index else self.decoded_frames} for index, one in enumerate(found)]
 
     def _result(self, presented: Presented, mode: str, fallback: str | None) -> dict[str, Any]:

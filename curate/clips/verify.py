@@ -7,14 +7,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from xxhash import xxh3_64
-
 from curate.clips.packets import CopyRefused, PacketReader, read_marks
 from curate.media.opening import open_video
 from curate.media.probe import prepare_decoder
 from curate.media.timeline import exact_time_base
 from shards.errors import ClipError
+from shards.frames_digest import frame_hash, frames_digest
 
 if TYPE_CHECKING:
     from av import Packet
@@ -121,39 +119,43 @@ def check_presented(presented: Presented, num_frames: int, planned_pts: Sequence
         raise CutNotExact(f"{damage}; none may be; see cut.mode", "corrupt_frames")
 
 
-def check_same_frames(clip: Path, source: Path, stream_index: int, start_pts: int, end_pts: int) -> int:
-    """Refuse a copied clip of which any frame differs from the source's: both are decoded in full.
+@dataclass(frozen=True)
+class Compared:
+    """A clip's pictures, decoded in full.
 
-    Returns:
-        Frames decoded for it.
+    Attributes:
+        decoded_digest: digest of its frames.
+        decoded_frames: decoded for it.
+    """
+
+    decoded_digest: int
+    decoded_frames: int
+
+
+def digest_frames(clip: Path) -> Compared:
+    """Digest of the frames that a clip presents."""
+    hashes = _shown_hashes(clip)
+    return Compared(frames_digest(hashes), len(hashes))
+
+
+def check_same_frames(clip: Path, source: Path, stream_index: int, start_pts: int, end_pts: int) -> Compared:
+    """Refuse a copied clip of which any frame differs from the source's: both are decoded in full.
 
     Raises:
         CutNotExact: `other_pictures`.
     """
-    with open_video(clip) as container:
-        shown = [frame_hash(frame) for frame in container.decode(container.streams.video[0])]
+    shown = _shown_hashes(clip)
     wanted = [frame_hash(frame) for frame in source_frames(source, stream_index, start_pts, end_pts)]
     differing = sum(one != other for one, other in zip(shown, wanted, strict=False)) + abs(len(shown) - len(wanted))
     if differing:
         what = f"{differing} of {len(wanted)} frames differ from the source's"
         raise CutNotExact(f"{what}; none may; see cut.mode", "other_pictures")
-    return len(shown) + len(wanted)
+    return Compared(frames_digest(wanted), len(shown) + len(wanted))
 
 
-def frame_hash(frame: "VideoFrame") -> int:
-    """xxh3_64 over the visible bytes of all planes of a frame whose format has one component per plane.
-
-    Raises:
-        ClipError: the format packs components together.
-    """
-    if len(frame.planes) != len(frame.format.components):
-        raise ClipError(f"pixel format is {frame.format.name}; planar ones can be compared; set cut.verify to count")
-    hasher = xxh3_64()
-    for plane, component in zip(frame.planes, frame.format.components, strict=True):
-        row_bytes = plane.width * -(-component.bits // 8)
-        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
-        hasher.update(rows[: plane.height, :row_bytes].tobytes())
-    return hasher.intdigest()
+def _shown_hashes(clip: Path) -> list[int]:
+    with open_video(clip) as container:
+        return [frame_hash(frame) for frame in container.decode(container.streams.video[0])]
 
 
 def source_frames(source: Path, stream_index: int, start_pts: int, end_pts: int) -> "Iterator[VideoFrame]":

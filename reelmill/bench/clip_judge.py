@@ -28,6 +28,7 @@ class Truth:
         time_base: seconds per pts.
         pts_N: of each frame, increasing.
         end_pts: past the last frame.
+        key_pts: of key packets, increasing.
         yuv_NP: uint8, pixels of each frame.
     """
 
@@ -36,6 +37,7 @@ class Truth:
     time_base: Fraction
     pts_N: Sequence[int]
     end_pts: int
+    key_pts: Sequence[int]
     yuv_NP: np.ndarray
 
     def span(self, first: int, last: int) -> tuple[int, int]:
@@ -78,10 +80,16 @@ def read_truth(path: Path, stream_index: int) -> Truth:
     with av.open(str(path)) as container:
         stream = next(one for one in container.streams.video if one.index == stream_index)
         time_base = exact_time_base(stream)
-        timeline = read_timeline(container, stream)
+        keys: list[int] = []
+
+        def note_key(packet: av.Packet, _: int) -> None:
+            if packet.is_keyframe and packet.pts is not None:
+                keys.append(packet.pts)
+
+        timeline = read_timeline(container, stream, note_key)
         size = stream.width * stream.height
     yuv_NP = decoded(path, size, stream_index)
-    return Truth(path, stream_index, time_base, timeline.pts_T.tolist(), timeline.end_pts, yuv_NP)
+    return Truth(path, stream_index, time_base, timeline.pts_T.tolist(), timeline.end_pts, sorted(keys), yuv_NP)
 
 
 def decoded(path: Path, num_pixels: int, stream_index: int = 0) -> np.ndarray:

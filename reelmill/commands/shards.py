@@ -40,7 +40,7 @@ def verify(
     directory: DatasetArgument,
     version: VersionOption = None,
     quick: Annotated[bool, typer.Option("--quick", help="Names, sizes and the plan index; no shard is read.")] = False,
-    frames: Annotated[bool, typer.Option("--frames", help="Decode every clip: count and pts of its frames.")] = False,
+    frames: Annotated[bool, typer.Option("--frames", help="Decode every clip: count, pts, digest of frames.")] = False,
 ) -> None:
     """Prove that a dataset is what was published. Exit code 1 if it is not."""
     from shards.versions import cli_views

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import av
@@ -10,6 +11,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from shards.errors import ContractError
+from shards.frames_digest import frame_hash, frames_digest
 from shards.plans.view import BORDER_COLUMNS, ClipTimes, ViewConfig, frame_numbers
 from shards.reading.picture import Pictures
 
@@ -77,9 +79,35 @@ def decode_frames(mp4: bytes, wanted_T: Sequence[int], row: Mapping[str, Any], v
     return pictures.rgb([shown[pts] for pts in wanted_T], last)
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What a decoder presents of a clip.
+
+    Attributes:
+        pts: of every frame, in order.
+        num_corrupt: frames that could not be decoded whole.
+        digest: of the frames; None if it was not asked for.
+    """
+
+    pts: list[int]
+    num_corrupt: int
+    digest: int | None
+
+
+def present(mp4: bytes, with_digest: bool = False) -> Shown:
+    """Decode a whole clip."""
+    pts, hashes, num_corrupt = [], [], 0
+    for frame in _whole(mp4, None):
+        pts.append(frame.pts)
+        num_corrupt += frame.is_corrupt
+        if with_digest:
+            hashes.append(frame_hash(frame))
+    return Shown(pts, num_corrupt, frames_digest(hashes) if with_digest else None)
+
+
 def presented_pts(mp4: bytes) -> list[int]:
     """Pts of every frame that a decoder presents, in order."""
-    return [frame.pts for frame in _whole(mp4, None) if frame.pts is not None]
+    return present(mp4).pts
 
 
 def _whole(mp4: bytes, last: int | None) -> Iterator[av.VideoFrame]:

@@ -21,7 +21,7 @@ from shards.format.tar import parse_tar
 from shards.format.writer import group_samples
 from shards.ids import digest
 from shards.reading.reader import open_dataset
-from shards.schema import strings
+from shards.schema import member_column, members_of, strings
 from shards.storage.store import Store, open_store
 from shards.versions.append import continued
 from shards.versions.manifest import Manifest
@@ -96,7 +96,8 @@ def members_in(store: Store, commit: Commit, index: pa.Table) -> list[Mapping[st
     members = []
     for row in index.to_pylist():
         records = records_of.get(row["key"], {})
-        if {record.xxh3 for record in records.values()} != {row[name] for name in row if name.endswith("_xxh3")}:
+        expected = {suffix: row[member_column(suffix, "xxh3")] for suffix in members_of(row)}
+        if {suffix: record.xxh3 for suffix, record in records.items()} != expected:
             raise ContractError(
                 f"{commit.shard.path} has not the {row['key']} of its index; restore the shard; see shards verify"
             )

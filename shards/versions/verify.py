@@ -52,7 +52,8 @@ def verify(
         dataset: folder, uri or store of the dataset.
         version: number of the version; None for the newest.
         deep: read every byte: checksums, tar against index, members against rows.
-        frames: decode every clip too: count and pts of presented frames as in the index.
+        frames: decode every clip too: count, pts and, where the index has it, digest of presented frames as in the
+            index, and no damaged one among them.
 
     Raises:
         ConfigError: nothing is published there, or not this version.
@@ -236,15 +237,28 @@ def row_values(row: dict[str, Any]) -> dict[str, Any]:
 def _presented(path: str, row: dict[str, Any], mp4: bytes) -> Iterator[Problem]:
     from av.error import FFmpegError
 
-    from shards.reading.decode import presented_pts
+    from shards.reading.decode import present
 
     try:
-        pts = presented_pts(mp4)
+        shown = present(mp4, with_digest=row.get("decoded_digest") is not None)
     except (FFmpegError, IndexError) as error:
         yield Problem("frames", path, f"{row['key']} does not decode: {error}")
         return
-    if pts != row["frame_pts"] or len(pts) != row["num_frames"]:
-        yield Problem("frames", path, f"{row['key']} presents {len(pts)} frames; the index has {row['num_frames']}")
+    if shown.pts != row["frame_pts"] or len(shown.pts) != row["num_frames"]:
+        yield Problem(
+            "frames",
+            path,
+            f"{row['key']} presents {len(shown.pts)} frames, {_ends(shown.pts)}; the index has {row['num_frames']}, "
+            f"{_ends(row['frame_pts'])}",
+        )
+    elif shown.num_corrupt:
+        yield Problem("frames", path, f"{row['key']} has {shown.num_corrupt} damaged frames")
+    elif shown.digest is not None and shown.digest != row["decoded_digest"]:
+        yield Problem("frames", path, f"{row['key']} shows other pictures than those that were cut")
+
+
+def _ends(pts: list[int]) -> str:
+    return f"pts {pts[0]} to {pts[-1]}" if pts else "none"
 
 
 def _checked(store: Store, file: StoredFile) -> tuple[bytes | None, list[Problem]]:

@@ -15,7 +15,9 @@ from shards.errors import ConfigError
 from shards.plans.view import ViewConfig
 from shards.reading.reader import open_dataset
 from shards.schema import strings
+from shards.versions.compact import compact
 from shards.versions.verify import verify
+from shards.versions.withdraw import withdraw
 from tests.curate.tiny_runs import NUM_FRAMES, Calls, curated
 from tests.curate.videos import ffmpeg, moving_square, write_video
 
@@ -112,3 +114,17 @@ def test_the_plan_says_what_becomes_of_clips():
 def test_targets_that_make_no_sense_are_refused(changes, words):
     with pytest.raises(ConfigError, match=words):
         parse_config(CutConfig, changes)
+
+
+@pytest.mark.parametrize("mode", ["copy", "encode"])
+def test_a_digest_of_proven_frames_is_published_and_proven_again(mode, first: Curated, tmp_path: Path):
+    inputs = first.run_dir.root.parent / "in"
+    again = curated(inputs, tmp_path / "run", cut={"mode": mode, "verify": "frames"}, keep={})
+    rows = open_dataset(again.run_dir.dataset).rows
+    assert set(strings(rows, "cut_mode")) == {mode}
+    assert None not in rows["decoded_digest"].to_pylist()
+    dataset = again.run_dir.dataset
+    assert verify(dataset, frames=True) == []
+    withdraw(dataset, keys=strings(rows, "key")[:1], reason="asked to")
+    compact(dataset, tmp_path)
+    assert verify(dataset, frames=True) == []

@@ -1,10 +1,12 @@
 """The whole step through the safe child: rows in, a verified file and its facts out."""
 
+import av
 import pytest
 
 from curate.clips.cut import CutConfig, cut_clip
 from shards.config import parse_config
 from shards.errors import ConfigError, MediaError
+from shards.frames_digest import frame_hash, frames_digest
 from tests.curate.cut_sources import draw, framemd5
 from tests.curate.videos import ffmpeg
 
@@ -84,6 +86,10 @@ def test_pictures_are_compared_if_asked_for(cut, folder):
     counted = cut(source.path, 40, 70)
     compared = cut(source.path, 40, 70, verify="frames")
     assert compared.mode == "copy"
+    assert counted.decoded_digest is None
+    with av.open(str(source.path)) as container:
+        frames = [frame for frame in container.decode(video=0) if frame.pts in source.pts[40:70]]
+    assert compared.decoded_digest == frames_digest(map(frame_hash, frames))  # of the source, decoded from its start
     assert compared.decoded_frames == counted.decoded_frames + 2 * 30  # the clip's frames and the source's
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from shards.format.commit import Commit, commit_path, commit_shard
 from shards.format.index import ROW
+from shards.reading.decode import present
 from shards.reading.reader import open_dataset
 from shards.storage.store import LocalFolder
 from shards.versions.manifest import Manifest, manifest_path, read_manifest
@@ -154,5 +155,19 @@ def test_frames_that_differ_from_the_index_are_found_only_by_decoding(
     publish(tmp_path / "d", [commit_shard(tmp_path / "d", ID, 0, "toy", rows, clips, tmp_path)], {}, SplitConfig())
     assert verify(tmp_path / "d") == []
     details = [problem.detail for problem in verify(tmp_path / "d", frames=True) if problem.code == "frames"]
-    assert details[0] == "short presents 20 frames; the index has 24"
+    assert details[0].startswith("short presents 20 frames, pts 0 to ")
+    assert "; the index has 24, pts 0 to " in details[0]
     assert details[1].startswith("broken does not decode")
+
+
+def test_other_pictures_at_the_same_times_are_found_by_their_digest(
+    tmp_path: Path, draw: Callable[..., bytes], row_of: Callable[..., dict[str, object]], mp4: bytes
+):
+    digest = present(mp4, with_digest=True).digest
+    rows = [row_of(key, mp4) | {"decoded_digest": digest} for key in ("other", "same")]
+    clips = [{"mp4": draw(width=96)}, {"mp4": mp4}]
+    table = pa.Table.from_pylist(rows, schema=ROW)
+    publish(tmp_path / "d", [commit_shard(tmp_path / "d", ID, 0, "toy", table, clips, tmp_path)], {}, SplitConfig())
+    assert [problem.detail for problem in verify(tmp_path / "d", frames=True)] == [
+        "other shows other pictures than those that were cut"
+    ]
