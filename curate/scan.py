@@ -1,16 +1,19 @@
-"""The one pass over a video, as its consumers see it: small frames of every pts, in a scratch file, read span by span.
+"""The one pass over a video, as its consumers see it: small frames and their pts, in scratch, read span by span.
 
-Small frames are 8-bit I420 (luma, then the two half-size chroma planes) of about 128x72 px area in the picture's own
-aspect, upright. The file lies in scratch, so memory does not grow with the video's length.
+A coarse pass leaves out frames that no other frame refers to; their pts are known all the same, and `fill_scan` decodes
+those that turn out to be needed. Small frames are 8-bit I420 (luma, then the two half-size chroma planes) of about
+128x72 px area in the picture's own aspect, upright. The file lies in scratch, so memory does not grow with the video's
+length.
 """
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,6 +23,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from curate.inputs.uris import local_path
+from curate.scenes.features import Features
 from shards.config import Config
 from shards.schema import time_base
 
@@ -31,7 +35,7 @@ _MAX_JPEGS_PER_CHUNK = 4096  # keeps a chunk's bytes below the 2 GiB that Arrow'
 
 
 class SmallFramesConfig(Config):
-    """Small frames: one for every pts, for shots, motion, light, borders and hashes."""
+    """Small frames: one for every frame decoded, for shots, motion, light, borders and hashes."""
 
     area_px: int = Field(
         default=128 * 72, ge=32 * 18, le=512 * 512, description="Pixels of a small frame, its aspect kept."
@@ -53,6 +57,10 @@ class ScanConfig(Config):
     model_frames: ModelFramesConfig = ModelFramesConfig()
     skip_loop_filter: bool = Field(
         default=True, description="Decode without in-loop deblocking: cheaper, for scores only."
+    )
+    coarse: bool = Field(
+        default=True,
+        description="First decode only frames that others refer to; of the rest those near a possible boundary.",
     )
     decoder_threads: int = Field(default=1, ge=1, le=64, description="Threads of the decoder in each media child.")
     deadline_s: float = Field(default=120.0, gt=0, description="Wall-clock seconds for a scan, whatever the length …")
@@ -96,15 +104,18 @@ class Span:
 
 @dataclass(frozen=True)
 class Scan:
-    """All small frames of one video, on disk.
+    """What was seen of one video, its small frames on disk (T = all frames, S = frames seen).
 
     Attributes:
         small_path: raw I420 frames, one after the other.
-        pts_T: int64, presentation time of every decoded frame, increasing.
+        pts_T: int64, presentation time of every frame, increasing, whether seen or left out.
         end_pts: past the last frame's end.
         time_base: seconds per pts.
         height, width: of the luma of a small frame, multiples of 4.
         lost_pts: pts of demuxed packets that the decoder gave no frame for, increasing.
+        seen_S: int64, index into pts_T of each frame that was seen, increasing.
+        place_S: int64, place of each of them in the file.
+        features: what was measured of each of them.
     """
 
     small_path: Path
@@ -114,23 +125,40 @@ class Scan:
     height: int
     width: int
     lost_pts: np.ndarray
+    seen_S: np.ndarray
+    place_S: np.ndarray
+    features: Features
 
     def of(self, start_pts: int, end_pts: int) -> Span:
-        """The frames with start_pts <= pts < end_pts, read from disk: nothing is decoded here."""
-        first, last = np.searchsorted(self.pts_T, [start_pts, end_pts])
-        return self._read(int(first), int(last), min(end_pts, self.end_pts))
+        """The frames seen with start_pts <= pts < end_pts, read from disk: nothing is decoded here."""
+        first, last = np.searchsorted(self._seen_pts_S, [start_pts, end_pts])
+        return Span(
+            self._seen_pts_S[first:last],
+            min(end_pts, self.end_pts),
+            self.time_base,
+            self._read(self.place_S[first:last]),
+        )
 
-    def chunks(self, num_frames: int = 256) -> Iterator[Span]:
-        """The whole video in order, so many frames at a time."""
-        for first in range(0, len(self.pts_T), num_frames):
-            last = min(first + num_frames, len(self.pts_T))
-            yield self._read(first, last, int(self.pts_T[last]) if last < len(self.pts_T) else self.end_pts)
+    def nearest(self, index: int) -> np.ndarray:
+        """The small frame of frame `index`, or the one seen next to it: uint8 (H * 3 / 2, W)."""
+        at = int(np.abs(self.seen_S - index).argmin())
+        return self._read(self.place_S[at : at + 1])[0]
 
-    def _read(self, first: int, last: int, end_pts: int) -> Span:
+    @cached_property
+    def _seen_pts_S(self) -> np.ndarray:  # noqa: N802
+        return self.pts_T[self.seen_S]
+
+    def _read(self, places: np.ndarray) -> np.ndarray:
+        """Frames at these places of the file, stretch by stretch."""
         rows = self.height * 3 // 2
-        frame_bytes = rows * self.width
-        flat = np.fromfile(self.small_path, np.uint8, count=(last - first) * frame_bytes, offset=first * frame_bytes)
-        return Span(self.pts_T[first:last], end_pts, self.time_base, flat.reshape(last - first, rows, self.width))
+        i420_THW = np.empty((len(places), rows, self.width), np.uint8)
+        starts = [0, *(np.flatnonzero(np.diff(places) != 1) + 1).tolist(), len(places)]
+        with self.small_path.open("rb", buffering=0) as file:
+            for first, last in pairwise(starts):
+                if first < last:
+                    file.seek(int(places[first]) * rows * self.width)
+                    file.readinto(i420_THW[first:last].data)
+        return i420_THW
 
 
 @dataclass(frozen=True)
@@ -140,8 +168,9 @@ class ScanResult:
     Attributes:
         scan: the small frames.
         frames: the model frames: video_id, pts, jpeg (upright); its bytes are mapped from disk, not in memory.
-        counts: decoded_frames, converted_frames (not planar YUV, so by way of swscale), unordered_frames and
-            ambiguous_frames (decoded, but no pts tells them: their pts are lost), decode_errors.
+        counts: decoded_frames (those decoded twice count twice), converted_frames (not planar YUV, so by way of
+            swscale), unordered_frames and ambiguous_frames (decoded, but no pts tells them: their pts are lost),
+            decode_errors, unskippable_frames (a coarse pass was asked for, but this decoder leaves no frame out).
     """
 
     scan: Scan
@@ -154,10 +183,19 @@ class ScanResult:
         """Frames that the decoder gave."""
         return self.counts["decoded_frames"]
 
+    @property
+    def skipped_frames(self) -> int:
+        """Frames that were left out."""
+        return len(self.scan.pts_T) - len(self.scan.seen_S)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the files."""
         self._folder.cleanup()
 
 
@@ -183,6 +221,60 @@ def scan_video(child: "MediaChild", video_row: Mapping[str, Any], scratch: Path,
         result = _read_result(video_row, arguments["small_size"], Path(out), counts, folder)
         undo.pop_all()
     return result
+
+
+def fill_scan(
+    child: "MediaChild",
+    video_row: Mapping[str, Any],
+    result: ScanResult,
+    spans: Sequence[tuple[int, int]],
+    config: ScanConfig,
+) -> ScanResult | None:
+    """Decode the frames of a scan that were left out within spans; the files of the result are the same, longer.
+
+    Args:
+        child: where the bytes are opened.
+        video_row: the row that was scanned.
+        result: of the scan.
+        spans: first and last pts of each, inclusive, both of frames seen if there are such; disjoint, in order.
+        config: as the scan had it.
+
+    Returns:
+        The fuller result; None if the decoder, started at a key frame, does not give every one of these frames.
+
+    Raises:
+        MediaError: the file cannot be decoded any more.
+    """
+    scan = result.scan
+    out = str(scan.small_path.with_suffix(""))
+    arguments = _arguments(video_row, config)
+    names = ("path", "stream_index", "rotation_deg", "small_size", "skip_loop_filter", "num_threads")
+    deadline_s = config.deadline_s + config.deadline_per_frame_s * video_row["num_packets"]
+    wanted = {name: arguments[name] for name in names} | {"spans": spans, "out": out}
+    counts = child.call("fill", deadline_s, **wanted)
+    counts = {**result.counts, "decoded_frames": result.counts["decoded_frames"] + counts["decoded_frames"]}
+    with np.load(f"{out}.fill.npz", allow_pickle=False) as arrays:
+        given = dict(arrays)
+    result = replace(result, counts=counts)
+    asked = sum(int(((scan.pts_T >= first) & (scan.pts_T <= last)).sum()) for first, last in spans)
+    if len(given["pts_T"]) != asked:
+        return None
+    return replace(result, scan=_merged(scan, given))
+
+
+def _merged(scan: Scan, given: Mapping[str, np.ndarray]) -> Scan:
+    """A scan with the frames of a fill, of which the new ones were written behind the others."""
+    index_F = np.searchsorted(scan.pts_T, given["pts_T"])
+    new_F = ~np.isin(index_F, scan.seen_S)
+    filled = Features.read(given)
+    seen = np.concatenate([scan.seen_S, index_F[new_F]])
+    order = np.argsort(seen)
+    place = np.concatenate([scan.place_S, len(scan.seen_S) + np.arange(int(new_F.sum()))])
+    features = scan.features.followed_by(filled.take(np.flatnonzero(new_F))).take(order)
+    seen_S = seen[order]
+    follows_F = ~given["is_first"]  # the change of a span's first frame is not known from the span
+    features.change_T[np.searchsorted(seen_S, index_F[follows_F])] = filled.change_T[follows_F]
+    return replace(scan, seen_S=seen_S, place_S=place[order], features=features)
 
 
 def small_size(width: int, height: int, sar: Fraction, area_px: int) -> tuple[int, int]:
@@ -212,6 +304,7 @@ def _arguments(row: Mapping[str, Any], config: ScanConfig) -> dict[str, Any]:
         "model_interval_s": str(config.model_frames.interval_s),
         "jpeg_quality": config.model_frames.jpeg_quality,
         "skip_loop_filter": config.skip_loop_filter,
+        "coarse": config.coarse,
         "num_threads": config.decoder_threads,
     }
 
@@ -228,7 +321,19 @@ def _read_result(
         times = dict(arrays)
     end_pts = counts.pop("end_pts")
     small_path = Path(f"{out}.i420")
-    scan = Scan(small_path, times["pts_T"], end_pts, time_base(dict(row)), height, width, times["lost_pts"])
+    pts_T = np.union1d(times["pts_T"], times["hidden_pts"])
+    scan = Scan(
+        small_path,
+        pts_T,
+        end_pts,
+        time_base(dict(row)),
+        height,
+        width,
+        times["lost_pts"],
+        seen_S=np.searchsorted(pts_T, times["pts_T"]),
+        place_S=np.arange(len(times["pts_T"])),
+        features=Features.read(times),
+    )
     frames = _frames_table(row["video_id"], times["model_pts"], times["model_bytes"], Path(f"{out}.jpegs"))
     return ScanResult(scan, frames, counts, folder)
 

@@ -22,8 +22,9 @@ from curate.media.twice import TwiceChild
 from curate.pack import ShardTask, finished_record, pack_shard, packed_path
 from curate.pipeline import Pipeline
 from curate.rundir import Part, RunDir, read_json, write_json, write_table
-from curate.scan import scan_video
+from curate.scan import ScanResult, scan_video
 from curate.scenes.segments import find_segments
+from curate.settle import settled
 from curate.stage import run_span_stages
 from curate.tries import Tries
 from shards.errors import MediaError
@@ -154,7 +155,7 @@ class Worker(AbstractContextManager["Worker"]):
         config = self.job.config
         local = row | {"uri": local_uri(path)}
         try:
-            result = self._timed(costs, "scan", lambda: scan_video(self.child, local, self.scratch, config.scan))
+            result = self._timed(costs, "scan", lambda: self._seen(local))
         except MediaError as error:
             row.update(
                 status=STATUS_FAILED, error=error.code, error_detail=str(error).replace(local["uri"], row["uri"])
@@ -169,6 +170,13 @@ class Worker(AbstractContextManager["Worker"]):
             clips.append(scored)
             frames.append(result.frames)
             costs.count("decoded_scan", result.decoded_frames)
+            costs.count("skipped_scan", result.skipped_frames)
+            costs.count("unskippable_scan", result.counts["unskippable_frames"])
+
+    def _seen(self, row: dict[str, Any]) -> ScanResult:
+        config = self.job.config
+        result = scan_video(self.child, row, self.scratch, config.scan)
+        return settled(self.child, row, result, self.scratch, config.scan, config.scenes)
 
     def _timed(self, costs: Costs, step: str, work: Callable[[], T]) -> T:
         wall_s, cpu_s = time.perf_counter(), self._cpu_s()

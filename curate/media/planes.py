@@ -110,6 +110,7 @@ class SmallFrames:
         self._flat = np.empty(width * height * 3 // 2, np.uint8)
         self._yuv = _i420_views(self._flat, width, height)
         self._turned = np.empty_like(self._flat)
+        self._upright_width = height if rotation_deg % 180 else width
         self._turned_yuv = _i420_views(self._turned, *((height, width) if rotation_deg % 180 else (width, height)))
 
     def make(self, planes: Planes) -> np.ndarray:
@@ -121,6 +122,10 @@ class SmallFrames:
         for small_HW, out_HW in zip(self._yuv, self._turned_yuv, strict=True):
             out_HW[:] = turn(small_HW, self.rotation_deg)
         return self._turned
+
+    def as_picture(self, flat: np.ndarray) -> np.ndarray:
+        """What `make` gave as (H * 3 / 2, W)."""
+        return flat.reshape(-1, self._upright_width)
 
 
 def bgr(planes: Planes, width: int, height: int, rotation_deg: int) -> np.ndarray:

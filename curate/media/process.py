@@ -10,6 +10,7 @@ from shards.isolation.serving import serve_as_child
 OPS = {
     "probe": "curate.media.probe:probe_op",
     "scan": "curate.media.scan_op:scan_op",
+    "fill": "curate.media.fill_op:fill_op",
     "cut": "curate.clips.cut:cut_op",
     "verify": "curate.clips.cut:verify_op",
     "header": "curate.media.header:header_op",

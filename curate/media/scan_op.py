@@ -1,6 +1,8 @@
-"""The one decode of a video, inside the media child: small frames of every pts, sparse frames for models, into files.
+"""The one decode of a video, inside the media child: small frames and what is measured of them, sparse model frames.
 
-Every picture is decoded once and shrunk from the decoder's own planes; memory does not grow with the video's length.
+Every picture is shrunk from the decoder's own planes, and only files grow with the video's length. A coarse pass leaves
+out frames that no other frame refers to, at a pace that fits the video; a file whose packets do not all decode gets a
+full pass, so that what is lost is known.
 """
 
 from dataclasses import dataclass, field
@@ -13,9 +15,11 @@ import numpy as np
 from av.error import FFmpegError
 
 from curate.media.opening import media_errors, open_video, refuse_lack_of_memory
+from curate.media.pace import FULL, Pace, can_skip
 from curate.media.planes import Planes, SmallFrames, bgr, planes_of
 from curate.media.probe import checked_stream, prepare_decoder
 from curate.media.timeline import Timeline, exact_time_base, packets, read_timeline
+from curate.scenes.features import FeatureMeter
 from shards.errors import MediaError
 
 if TYPE_CHECKING:
@@ -65,6 +69,13 @@ class _Tally:
     num_unordered: int = 0
     num_ambiguous: int = 0
     num_decode_errors: int = 0
+    skippable_pts: list[int] = field(default_factory=list)
+    meter: FeatureMeter = field(default_factory=FeatureMeter)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every frame that is missing was left out on purpose."""
+        return not (self.num_decode_errors or self.num_unordered or self.num_ambiguous)
 
 
 def scan_op(
@@ -76,6 +87,7 @@ def scan_op(
     model_interval_s: str,
     jpeg_quality: int,
     skip_loop_filter: bool,
+    coarse: bool,
     num_threads: int,
     out: str,
 ) -> dict[str, Any]:
@@ -90,30 +102,47 @@ def scan_op(
         model_interval_s: seconds between model frames, as a fraction.
         jpeg_quality: of model frames.
         skip_loop_filter: decode without in-loop deblocking where the codec has a switch for it.
+        coarse: leave out frames that no other frame refers to, where the decoder can and it pays.
         num_threads: of the decoder.
-        out: prefix of the files written: .i420, .jpegs, .npz (times and sizes).
+        out: prefix of the files written: .i420, .jpegs, .npz (times, sizes, features).
 
     Returns:
-        Counts: decoded_frames, converted_frames, unordered_frames, ambiguous_frames, decode_errors.
+        Counts: decoded_frames, converted_frames, unordered_frames, ambiguous_frames, decode_errors, unskippable_frames.
 
     Raises:
         MediaError: `no_frames_decoded`, `no_presentation_times` and what opening raises.
     """
     cv2.setNumThreads(1)
     with open_video(path, decode_head=False) as container, media_errors(path):
-        timeline = read_timeline(container, _stream(container, stream_index))
-    with open_video(path, decode_head=False) as container, media_errors(path):
-        stream = _stream(container, stream_index)
-        prepare_decoder(stream, skip_loop_filter=skip_loop_filter, num_threads=num_threads)
-        models = ModelFrames(
-            Fraction(model_interval_s) / exact_time_base(stream), *model_size, rotation_deg, jpeg_quality
-        )
-        tally = _Tally()
-        with Path(f"{out}.i420").open("wb", 1 << 20) as small_file, Path(f"{out}.jpegs").open("wb") as jpeg_file:
-            writer = _Writer(timeline, SmallFrames(*small_size, rotation_deg), models, small_file, jpeg_file, tally)
-            for frame in _decoded(container, stream, tally):
-                writer.see(frame)
-    return _finish(timeline, tally, out)
+        stream = stream_of(container, stream_index)
+        timeline, base = read_timeline(container, stream), exact_time_base(stream)
+    coarse = coarse and timeline.read_error is None and not len(timeline.ambiguous_pts)
+    models = ModelFrames(Fraction(model_interval_s) / base, *model_size, rotation_deg, jpeg_quality)
+
+    def one_pass(coarse: bool) -> tuple[_Tally, bool]:
+        with open_video(path, decode_head=False) as container, media_errors(path):
+            stream = stream_of(container, stream_index)
+            prepare_decoder(stream, skip_loop_filter=skip_loop_filter, num_threads=num_threads)
+            pace = Pace(timeline) if coarse and can_skip(stream) else None
+            tally = _Tally()
+            with Path(f"{out}.i420").open("wb", 1 << 20) as small_file, Path(f"{out}.jpegs").open("wb") as jpeg_file:
+                small = SmallFrames(*small_size, rotation_deg)
+                writer = _Writer(timeline, small, models, small_file, jpeg_file, tally, pace)
+                for frame in _decoded(container, stream, tally, pace):
+                    writer.see(frame)
+                    if pace and not tally.is_sound:
+                        break
+        return tally, pace is not None
+
+    tally, is_paced = one_pass(coarse)
+    num_vain = 0
+    if is_paced and not tally.is_sound:
+        num_vain = tally.num_decoded
+        tally, _ = one_pass(coarse=False)
+    return _finish(timeline, tally, out) | {
+        "decoded_frames": tally.num_decoded + num_vain,
+        "unskippable_frames": len(timeline.pts_T) if coarse and not is_paced else 0,
+    }
 
 
 @dataclass
@@ -126,6 +155,7 @@ class _Writer:
     small_file: BinaryIO
     jpeg_file: BinaryIO
     tally: _Tally
+    pace: Pace | None
 
     def __post_init__(self) -> None:
         self._ambiguous = set(self.timeline.ambiguous_pts.tolist())
@@ -145,8 +175,12 @@ class _Writer:
         self._last_pts = pts
         planes = planes_of(frame)
         tally.num_converted += planes.is_converted
-        self.small_file.write(self.small.make(planes).data)
+        small = self.small.make(planes)
+        self.small_file.write(small.data)
+        change = tally.meter.see(self.small.as_picture(small))
         tally.pts.append(pts)
+        if self.pace:
+            self.pace.saw(pts, change)
         if pts >= self._next_model_pts:
             self._write_jpeg(pts, planes)
 
@@ -159,14 +193,21 @@ class _Writer:
         self._next_model_pts = start + ((pts - start) // interval + 1) * interval
 
 
-def _stream(container: "InputContainer", index: int) -> "VideoStream":
+def stream_of(container: "InputContainer", index: int) -> "VideoStream":
+    """A stream by its index.
+
+    Raises:
+        MediaError: `no_video_stream`, `unsupported_codec`, `too_many_pixels`.
+    """
     for stream in container.streams.video:
         if stream.index == index:
             return checked_stream(stream)
     raise MediaError(f"stream is {index}; the container has no such video stream; probe it anew", "no_video_stream")
 
 
-def _decoded(container: "InputContainer", stream: "VideoStream", tally: _Tally) -> "Iterator[VideoFrame]":
+def _decoded(
+    container: "InputContainer", stream: "VideoStream", tally: _Tally, pace: Pace | None
+) -> "Iterator[VideoFrame]":
     """All frames that the decoder gives, in its order, that of presentation; undecodable packets are counted."""
 
     def ignore(_: str) -> None:
@@ -174,6 +215,12 @@ def _decoded(container: "InputContainer", stream: "VideoStream", tally: _Tally) 
 
     context = stream.codec_context
     for packet in packets(container, stream, ignore):
+        if pace:
+            skip = pace.skip_for(packet)
+            if context.skip_frame != skip:
+                context.skip_frame = skip
+            if skip != FULL and packet.pts is not None:
+                tally.skippable_pts.append(packet.pts)
         try:
             yield from context.decode(packet)
         except FFmpegError as error:
@@ -198,13 +245,17 @@ def _finish(timeline: Timeline, tally: _Tally, out: str) -> dict[str, Any]:
         told = f"all {tally.num_decoded} frames share their time with others"
         raise MediaError(f"{told}; each frame needs its own; remux it", "no_presentation_times")
     pts_T = np.array(tally.pts, np.int64)
-    np.savez(
-        f"{out}.npz",
-        pts_T=pts_T,
-        lost_pts=np.setdiff1d(timeline.pts_T, pts_T, assume_unique=True),
-        model_pts=np.array(tally.model_pts, np.int64),
-        model_bytes=np.array(tally.model_bytes, np.int64),
-    )
+    missing = np.setdiff1d(timeline.pts_T, pts_T, assume_unique=True)
+    is_hidden = np.isin(missing, np.array(tally.skippable_pts, np.int64))
+    arrays: dict[str, Any] = {
+        "pts_T": pts_T,
+        "lost_pts": missing[~is_hidden],
+        "hidden_pts": missing[is_hidden],
+        "model_pts": np.array(tally.model_pts, np.int64),
+        "model_bytes": np.array(tally.model_bytes, np.int64),
+    }
+    arrays |= tally.meter.features().as_arrays()
+    np.savez(f"{out}.npz", **arrays)
     return {
         "end_pts": timeline.end_pts,
         "decoded_frames": tally.num_decoded,

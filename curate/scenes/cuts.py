@@ -1,53 +1,23 @@
 """Hard cuts and blank stretches of one video: PySceneDetect's own detectors, fed with the scan's frames.
 
-The detectors are given frame numbers, never times: at a variable frame rate a number is exact, and every result is an
-index into the scan's pts. Nothing is decoded here, and memory holds a few numbers for each frame.
+The detectors are given what the scan measured of each frame, and frame numbers, never times: at a variable frame rate a
+number is exact, and every result is an index into the scan's pts. Nothing is decoded or read here but a few frames
+around flashes.
 """
 
 from bisect import bisect_right
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
-from pydantic import Field
 from scenedetect.common import FrameTimecode
 from scenedetect.detectors import AdaptiveDetector, ThresholdDetector
 
 from curate.scan import Scan
-from shards.config import Config
+from curate.scenes.features import of_all_frames
+from curate.scenes.limits import BlankConfig, CutsConfig
 
-THUMB_WIDTH, THUMB_HEIGHT = 16, 12
 _ANY_RATE = 25.0  # FrameTimecode wants one; with frame numbers it is never used
 _MAX_RATIO = 255.0  # PySceneDetect's own ceiling for a change in an otherwise still window
-
-
-class CutsConfig(Config):
-    """Where shots begin: knobs of PySceneDetect's adaptive detector, and what is a flash and no cut."""
-
-    adaptive_ratio: float = Field(
-        default=3.0, gt=1, description="A cut changes so many times more than the frames around it."
-    )
-    min_content_levels: float = Field(default=15.0, gt=0, description="A cut changes hue, saturation, value by this.")
-    window_frames: int = Field(default=2, ge=1, description="Frames on each side that a change is compared with.")
-    flash_max_frames: int = Field(
-        default=4, ge=0, description="Longest run of odd frames that is a flash inside one shot."
-    )
-    flash_likeness: float = Field(
-        default=0.5,
-        gt=0,
-        lt=1,
-        description="After a flash, the difference to the frame before it is at most this share.",
-    )
-
-
-class BlankConfig(Config):
-    """Which frames are black or white and nothing else: the core of a fade."""
-
-    black_level: int = Field(default=12, ge=1, le=255, description="Mean RGB level below which a frame is black.")
-    white_level: int = Field(default=243, ge=1, le=255, description="Mean RGB level from which on a frame is white.")
-    max_spread_levels: float = Field(
-        default=6.0, gt=0, description="Standard deviation of luma that a blank frame may have; a night scene has more."
-    )
 
 
 @dataclass(frozen=True)
@@ -68,31 +38,23 @@ class Curves:
 
 
 def find_curves(scan: Scan, cuts: CutsConfig, blanks: BlankConfig) -> Curves:
-    """Run the detectors over the whole scan, a chunk at a time."""
-    shots = _Shots(cuts)
+    """Run the detectors over the whole scan."""
+    features = of_all_frames(scan.features, scan.seen_S, len(scan.pts_T))
+    found = _shots(features.change_T, cuts)
     black = _Blanks(blanks.black_level, ThresholdDetector.Method.FLOOR)
     white = _Blanks(blanks.white_level, ThresholdDetector.Method.CEILING)
-    levels: list[float] = []
-    spreads: list[float] = []
-    thumbs: list[np.ndarray] = []
-    for span in scan.chunks():
-        for bgr_HWC, grey_HW in zip(span.bgr_THWC(), span.grey_THW, strict=True):
-            shots.add(bgr_HWC)
-            levels.append(sum(cv2.mean(bgr_HWC)[:3]) / 3)
-            spreads.append(float(cv2.meanStdDev(grey_HW)[1][0, 0]))
-            thumbs.append(cv2.resize(grey_HW, (THUMB_WIDTH, THUMB_HEIGHT), interpolation=cv2.INTER_AREA))
-            black.add(levels[-1])
-            white.add(levels[-1])
-    found = shots.finish()
-    flash_T = np.zeros(len(levels) + 1, bool)  # a flash's end is a cut as well, so it counts here
+    for level in features.level_T.tolist():
+        black.add(level)
+        white.add(level)
+    flash_T = np.zeros(len(features) + 1, bool)  # a flash's end is a cut as well, so it counts here
     for start, end in find_flashes(sorted(found), scan, cuts):
         flash_T[start : end + 1] = True
-    runs = _flat_runs(black.finish() + white.finish(), spreads, blanks.max_spread_levels)
+    runs = _flat_runs(black.finish() + white.finish(), features.spread_T, blanks.max_spread_levels)
     return Curves(
         cuts={at: found[at] for at in sorted(found) if not flash_T[at]},
         blanks=[(start, end) for start, end in runs if not flash_T[start:end].all()],
-        level_T=np.array(levels, np.float64),
-        thumb_THW=np.array(thumbs, np.uint8).reshape(-1, THUMB_HEIGHT, THUMB_WIDTH),
+        level_T=features.level_T,
+        thumb_THW=features.thumb_THW,
     )
 
 
@@ -111,25 +73,37 @@ def find_flashes(cuts: list[int], scan: Scan, config: CutsConfig) -> list[tuple[
 
 def _likeness(scan: Scan, start: int, end: int) -> float:
     """Difference of the frames on both sides of [start, end), as a share of the step into it."""
-    pts = [int(scan.pts_T[index]) for index in (start - 1, start, end)]
-    before, inside, after = (scan.of(at, at + 1).i420_THW[0].astype(np.int16) for at in pts)
+    before, inside, after = (scan.nearest(index).astype(np.int16) for index in (start - 1, start, end))
     return float(np.abs(after - before).mean() / max(np.abs(inside - before).mean(), 1e-9))
 
 
-def _flat_runs(ranges: list[tuple[int, int]], spreads: list[float], max_spread: float) -> list[tuple[int, int]]:
+def _flat_runs(ranges: list[tuple[int, int]], spread_T: np.ndarray, max_spread: float) -> list[tuple[int, int]]:
     """The parts of the ranges in which a frame is one flat tone: a night scene is dark, but not flat."""
-    flat_T = np.zeros(len(spreads) + 2, np.int8)
+    flat_T = np.zeros(len(spread_T) + 2, np.int8)
     for start, end in ranges:
-        flat_T[start + 1 : end + 1] = np.array(spreads[start:end]) <= max_spread
+        flat_T[start + 1 : end + 1] = spread_T[start:end] <= max_spread
     edges = np.flatnonzero(np.diff(flat_T)).tolist()
     return list(zip(edges[::2], edges[1::2], strict=True))
 
 
-class _Shots(AdaptiveDetector):
-    """PySceneDetect's adaptive detector that remembers its scores, so that a cut can say how sure it is.
+def _shots(change_T: np.ndarray, config: CutsConfig) -> dict[int, float]:
+    """First frame of each new shot -> confidence.
 
-    Its window sees nothing of the first and last frames; so they are repeated, which adds frames that do not change.
+    The detector's window sees nothing of the first and last frames; so frames that do not change are put around them.
     """
+    pad = config.window_frames
+    detector = _Shots(config)
+    padded = [*[0.0] * pad, *change_T.tolist(), *[0.0] * pad] if len(change_T) else []
+    cuts = [
+        cut.frame_num
+        for index, change in enumerate(padded)
+        for cut in detector.process_frame(FrameTimecode(index, _ANY_RATE), np.array([change]))
+    ]
+    return {cut - pad: _confidence(padded, cut, config) for cut in cuts}
+
+
+class _Shots(AdaptiveDetector):
+    """PySceneDetect's adaptive detector, given the changes that were measured in place of the pictures."""
 
     def __init__(self, config: CutsConfig) -> None:
         super().__init__(
@@ -138,43 +112,17 @@ class _Shots(AdaptiveDetector):
             window_width=config.window_frames,
             min_content_val=config.min_content_levels,
         )
-        self._scores: list[float] = []
-        self._cuts: list[int] = []
-        self._last_HWC: np.ndarray | None = None
-
-    def add(self, bgr_HWC: np.ndarray) -> None:
-        """Take the next frame of the video."""
-        if self._last_HWC is None:
-            self._repeat(bgr_HWC)
-        self._step(bgr_HWC)
-        self._last_HWC = bgr_HWC
-
-    def finish(self) -> dict[int, float]:
-        """First frame of each new shot -> confidence."""
-        if self._last_HWC is not None:
-            self._repeat(self._last_HWC)
-        pad = self.window_width
-        return {cut - pad: self._confidence(cut) for cut in self._cuts}
-
-    def _repeat(self, bgr_HWC: np.ndarray) -> None:
-        for _ in range(self.window_width):
-            self._step(bgr_HWC)
-
-    def _step(self, bgr_HWC: np.ndarray) -> None:
-        frame = FrameTimecode(len(self._scores), _ANY_RATE)
-        self._cuts += [cut.frame_num for cut in self.process_frame(frame, bgr_HWC)]
 
     def _calculate_frame_score(self, timecode: FrameTimecode, frame_img: np.ndarray) -> float:
-        score = float(super()._calculate_frame_score(timecode, frame_img))
-        self._scores.append(score)
-        return score
+        return float(frame_img[0])
 
-    def _confidence(self, cut: int) -> float:
-        """r / (r + threshold) of the adaptive ratio r: 0.5 for a cut that only just is one."""
-        around = [self._scores[cut + step] for step in range(-self.window_width, self.window_width + 1) if step]
-        mean = sum(around) / len(around)
-        ratio = min(self._scores[cut] / mean, _MAX_RATIO) if mean > 0 else _MAX_RATIO
-        return ratio / (ratio + self.adaptive_threshold)
+
+def _confidence(changes: list[float], cut: int, config: CutsConfig) -> float:
+    """r / (r + threshold) of the adaptive ratio r: 0.5 for a cut that only just is one."""
+    pad = config.window_frames
+    mean = (sum(changes[cut - pad : cut]) + sum(changes[cut + 1 : cut + pad + 1])) / (2 * pad)
+    ratio = min(changes[cut] / mean, _MAX_RATIO) if mean > 0 else _MAX_RATIO
+    return ratio / (ratio + config.adaptive_ratio)
 
 
 class _Blanks:

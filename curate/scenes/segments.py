@@ -16,9 +16,10 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from curate.scan import Scan
-from curate.scenes.cuts import BlankConfig, Curves, CutsConfig, find_curves
+from curate.scenes.cuts import Curves, find_curves
 from curate.scenes.dissolves import DissolvesConfig, find_dissolves
 from curate.scenes.fades import FadesConfig, Gradual, find_fades
+from curate.scenes.limits import BlankConfig, CutsConfig
 from shards.config import Config
 from shards.errors import ContractError
 from shards.ids import clip_id
@@ -70,7 +71,7 @@ def find_segments(scan: Scan, video_row: Mapping[str, Any], config: ScenesConfig
     """
     _check(scan, video_row)
     curves = find_curves(scan, config.cuts, config.blanks)
-    shots = _shots(scan, video_row, curves, _gradual(curves, _mean_rate(scan), config))
+    shots = _shots(scan, video_row, curves, find_gradual(curves, mean_rate(scan), config))
     segments = [part for shot in shots for part in _fit(shot, scan, config)]
     return from_rows((_row(segment, scan, video_row) for segment in segments), CLIP)
 
@@ -120,7 +121,7 @@ def _check(scan: Scan, video_row: Mapping[str, Any]) -> None:
         )
 
 
-def _gradual(curves: Curves, rate: float, config: ScenesConfig) -> list[Gradual]:
+def find_gradual(curves: Curves, rate: float, config: ScenesConfig) -> list[Gradual]:
     """Fades, and dissolves apart from them: a fade is a dissolve with black as well."""
     fades = find_fades(curves.level_T, curves.blanks, curves.cuts, rate, config.fades)
     fading_T = np.zeros(len(curves.level_T), bool)
@@ -131,7 +132,8 @@ def _gradual(curves: Curves, rate: float, config: ScenesConfig) -> list[Gradual]
     return sorted([*fades, *apart], key=lambda item: item.start)
 
 
-def _mean_rate(scan: Scan) -> float:
+def mean_rate(scan: Scan) -> float:
+    """Frames per second over the whole scan."""
     if len(scan.pts_T) < 2:
         return 1.0
     return (len(scan.pts_T) - 1) / float((scan.pts_T[-1] - scan.pts_T[0]) * scan.time_base)

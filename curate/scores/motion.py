@@ -18,8 +18,12 @@ from shards.schema import column
 class MotionConfig(Config):
     """How motion is sampled, and what counts as still."""
 
+    change_step_s: float = Field(
+        default=0.08, gt=0, description="Distance of the frames whose luma is compared; neighbours if farther apart."
+    )
+
     flow_pairs_per_s: float = Field(
-        default=4.0, gt=0, description="Neighbouring frame pairs for optical flow, per second."
+        default=4.0, gt=0, description="Pairs of neighbouring frames, of those seen, for optical flow, per second."
     )
     still_distance_s: float = Field(
         default=0.5, gt=0, description="Frames so far apart are compared to see what stands still."
@@ -32,12 +36,16 @@ class MotionConfig(Config):
     )
 
 
-def luma_change(grey_THW: np.ndarray, time_T: np.ndarray) -> float:
-    """Mean absolute luma change between neighbouring frames, per second.
+def luma_change(grey_THW: np.ndarray, time_T: np.ndarray, step_s: float) -> float:
+    """Mean absolute luma change between frames a fixed time apart, per second.
+
+    Noise changes neighbours as much as distant frames, so between neighbours it would count by the rate of frames, and
+    by how many of them a coarse pass saw.
 
     Args:
         grey_THW: uint8 luma, shape (T, H, W).
         time_T: presentation time of each frame, seconds, increasing.
+        step_s: seconds between the frames, about; neighbours where frames are farther apart.
 
     Returns:
         Luma levels per second, >= 0; 0.0 is a still.
@@ -48,7 +56,10 @@ def luma_change(grey_THW: np.ndarray, time_T: np.ndarray) -> float:
     Source: the luma term of PySceneDetect's content score, divided by time.
     """
     _need_two(grey_THW)
-    steps = sum(cv2.norm(now, before, cv2.NORM_L1) for before, now in pairwise(grey_THW))
+    num_steps = max(1, round((time_T[-1] - time_T[0]) / step_s))
+    instants = np.linspace(time_T[0], time_T[-1], num_steps + 1)
+    nearest = np.unique(np.searchsorted((time_T[1:] + time_T[:-1]) / 2, instants))
+    steps = sum(cv2.norm(grey_THW[now], grey_THW[before], cv2.NORM_L1) for before, now in pairwise(nearest.tolist()))
     return float(steps / grey_THW[0].size / (time_T[-1] - time_T[0]))
 
 
@@ -113,7 +124,7 @@ def static_share(grey_THW: np.ndarray, time_T: np.ndarray, config: MotionConfig)
 class Motion(SpanStage):
     """Motion scores of a clip, from its small frames."""
 
-    name, version = "motion", 1
+    name, version = "motion", 2
     adds = pa.schema(
         [
             column("luma_change", pa.float32(), "levels/s", "Mean absolute luma change of a pixel; 0 is a still."),
@@ -130,7 +141,7 @@ class Motion(SpanStage):
         """Values of one clip; ClipTooShort if it has one frame."""
         speed, camera = flow(span.grey_THW, span.time_T, self.config.flow_pairs_per_s)
         return {
-            "luma_change": luma_change(span.grey_THW, span.time_T),
+            "luma_change": luma_change(span.grey_THW, span.time_T, self.config.change_step_s),
             "flow_mag": speed,
             "camera_share": camera,
             "static_share": static_share(span.grey_THW, span.time_T, self.config),

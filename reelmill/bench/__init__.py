@@ -12,6 +12,8 @@ from shards.errors import ConfigError
 BENCHES = {"scan": "reelmill.bench.scan:measure", "shards": "reelmill.bench.shards:measure"}
 WITH_PEERS = ("shards",)  # can install what they are held against
 
+LEVERS = {"scan": "reelmill.bench.scan_levers:measure"}
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -54,23 +56,25 @@ class Measurement:
         return [name for name, verdict in self.verdicts.items() if verdict == "MISSED"]
 
 
-def run_bench(name: str, as_json: bool, peers: bool = False) -> Measurement:
+def run_bench(name: str, as_json: bool, peers: bool = False, levers: bool = False) -> Measurement:
     """Run a bench and print what it found: a table, or the table and one JSON object as the last line.
 
     Args:
         name: of the bench.
         as_json: print the JSON object too.
         peers: install the peers, each in an environment of its own below the cache folder, and measure them too.
+        levers: measure what each lever of it does, instead.
 
     Raises:
         ConfigError: there is no such bench, or it has no peers to install.
     """
-    if name not in BENCHES:
-        near = difflib.get_close_matches(name, BENCHES, n=1) or sorted(BENCHES)
-        raise ConfigError(f"bench is {name!r}; {', '.join(sorted(BENCHES))} are allowed; try {near[0]}")
+    benches = LEVERS if levers else BENCHES
+    if name not in benches:
+        near = difflib.get_close_matches(name, benches, n=1) or sorted(benches)
+        raise ConfigError(f"bench is {name!r}; {', '.join(sorted(benches))} are allowed; try {near[0]}")
     if peers and name not in WITH_PEERS:
         raise ConfigError(f"bench is {name!r} with --peers; {', '.join(WITH_PEERS)} installs peers; leave --peers out")
-    module, _, function = BENCHES[name].partition(":")
+    module, _, function = benches[name].partition(":")
     measure: Callable[..., Measurement] = getattr(importlib.import_module(module), function)
     found = measure(peers=True) if peers else measure()
     print("\n".join(table(found)))

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reelmill.bench.process_tree import WORK, TreeCost, run_tree
-from reelmill.bench.scan import cache_folder, pinned_video
+from reelmill.bench.processes import cache_folder
+from reelmill.bench.scan import pinned_video
 
 DAEMON = "ray daemons"
 _DAEMONS = (

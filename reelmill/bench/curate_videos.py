@@ -5,7 +5,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from reelmill.bench.scan import cache_folder, made
+from reelmill.bench.processes import cache_folder
+from reelmill.bench.scan import made
 from reelmill.realclips import fetch_real_clips
 
 NUM_VIDEOS = 20

@@ -99,7 +99,7 @@ class PeerFailed(Exception):
 
 def peers_folder() -> Path:
     """Where the environments lie: REELMILL_PEERS, else below the cache folder."""
-    from reelmill.bench.scan import cache_folder
+    from reelmill.bench.processes import cache_folder
 
     return Path(os.environ.get("REELMILL_PEERS") or cache_folder() / "peers").resolve()
 

@@ -47,10 +47,20 @@ _OBJECT = "testsrc2=s=480x270:r=30"
 _OVERLAY = "[0][1]overlay=x='720+600*sin(t*1.3)':y='405+350*cos(t*1.7)'"
 _SMALL = r"testsrc2=s=320x180:r=10,hue=h=360*t/60,negate=enable='gte(mod(t\,10)\,5)',format=yuv420p"
 _SMALL_S = 60
-_ENCODER = (
-    *("-c:v", "libx264", "-preset", "veryfast", "-bf", "3", "-g", "60"),
-    *("-b:v", "8M", "-maxrate", "10M", "-bufsize", "16M", "-threads", "2"),
-)
+_X264 = ("-c:v", "libx264", "-preset", "veryfast", "-bf", "3", "-g", "60")
+ENCODERS = {
+    "h264 8 Mbit/s": (*_X264, *("-b:v", "8M", "-maxrate", "10M", "-bufsize", "16M", "-threads", "2")),
+    "h264 2.5 Mbit/s": (*_X264, *("-b:v", "2500k", "-maxrate", "3500k", "-bufsize", "5M", "-threads", "2")),
+    "hevc": (
+        *("-c:v", "libx265", "-preset", "veryfast", "-g", "60", "-b:v", "5M"),
+        *("-x265-params", "log-level=none:bframes=4:pools=2:frame-threads=2"),
+    ),
+    "vp9": (
+        *("-c:v", "libvpx-vp9", "-deadline", "good", "-cpu-used", "5", "-row-mt", "1"),
+        *("-g", "60", "-b:v", "5M", "-threads", "2"),
+    ),
+    "av1": ("-c:v", "libsvtav1", "-preset", "10", "-g", "60", "-b:v", "5M"),
+}
 
 
 @dataclass(frozen=True)
@@ -121,15 +131,15 @@ def measure() -> Measurement:
 
 
 def _measured_pass(path: Path, folder: Path) -> Pass:
-    decode_cpu_s = run_command([ffmpeg_path(), *_null_decode(path)]).cpu_s
+    decode_cpu_s = run_command([ffmpeg_path(), *null_decode(path)]).cpu_s
     cost, metrics = curate_cost(path, folder / "run")
     return Pass(decode_cpu_s, cost, metrics, verification_cpu_s(folder / "run" / "dataset", folder))
 
 
-def pinned_video(folder: Path, duration_s: float = DURATION_S) -> Path:
-    """The bench's file."""
+def pinned_video(folder: Path, duration_s: float = DURATION_S, kind: str = "h264 8 Mbit/s") -> Path:
+    """The bench's file, encoded as one of `ENCODERS`."""
     inputs = ("-f", "lavfi", "-i", _BACKGROUND, "-f", "lavfi", "-i", _OBJECT, "-filter_complex", _OVERLAY)
-    return made(folder, "scan", [*inputs, "-t", str(duration_s), *_ENCODER])
+    return made(folder, "scan", [*inputs, "-t", str(duration_s), *ENCODERS[kind]])
 
 
 def long_video(folder: Path, duration_s: int) -> Path:
@@ -185,5 +195,6 @@ def verification_cpu_s(dataset: Path, scratch: Path) -> float:
         return child.usage.cpu_s - (before_s or 0.0)
 
 
-def _null_decode(path: Path) -> list[str]:
+def null_decode(path: Path) -> list[str]:
+    """Arguments of ffmpeg for the peer: decode with one thread and throw away."""
     return ["-nostdin", "-v", "error", "-threads", "1", "-i", str(path), "-f", "null", "-"]

@@ -34,11 +34,14 @@ def bench(
         bool,
         typer.Option("--peers", help="Install other readers below the cache folder and measure them too (shards)."),
     ] = False,
+    levers: Annotated[
+        bool, typer.Option("--levers", help="What each lever of the scan saves, and does to verdicts.")
+    ] = False,
 ) -> None:
     """Measure against named peers and limits, in one run. Exit code 1 if a limit is missed."""
     from reelmill.bench import run_bench
 
-    if run_bench(name, as_json, peers).missed:
+    if run_bench(name, as_json, peers, levers).missed:
         raise typer.Exit(1)
 
 

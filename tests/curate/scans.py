@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from curate.scan import Scan, Span
+from curate.scenes.features import FeatureMeter
 
 WIDTH, HEIGHT = 128, 72
 TIME_BASE = Fraction(1, 25)
@@ -58,14 +59,31 @@ def scan_of(
     end_pts: int | None = None,
     lost: Sequence[int] = (),
     time_base: Fraction = TIME_BASE,
+    seen: Sequence[int] | None = None,
 ) -> Scan:
-    """A scan of RGB frames, at 25 frames/s unless told otherwise."""
+    """A scan of RGB frames, at 25 frames/s unless told otherwise; `seen` are those that a coarse pass did not skip."""
     path = folder / "small.i420"
-    path.write_bytes(i420(frames).tobytes() if frames else b"")
+    seen = range(len(frames)) if seen is None else seen
+    small_SHW = i420([frames[index] for index in seen]) if frames else np.zeros((0, HEIGHT * 3 // 2, WIDTH), np.uint8)
+    path.write_bytes(small_SHW.tobytes())
+    meter = FeatureMeter()
+    for small_HW in small_SHW:
+        meter.see(small_HW)
     pts_T = np.array(range(len(frames)) if pts is None else pts, np.int64)
     last = max([*pts_T.tolist(), *lost, -1])
     end = last + 1 if end_pts is None else end_pts
-    return Scan(path, pts_T, end, time_base, HEIGHT, WIDTH, np.array(lost, np.int64))
+    return Scan(
+        path,
+        pts_T,
+        end,
+        time_base,
+        HEIGHT,
+        WIDTH,
+        np.array(lost, np.int64),
+        np.array(seen, np.int64),
+        np.arange(len(seen)),
+        meter.features(),
+    )
 
 
 def video_row_of(scan: Scan, start_pts: int = 0, end_pts: int | None = None) -> dict[str, Any]:

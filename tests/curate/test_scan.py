@@ -14,13 +14,13 @@ from tests.curate.videos import ffmpeg, ffmpeg_pts, grey_levels, moving_square, 
 
 @pytest.fixture
 def scan(media_child: MediaChild, tmp_path: Path):
-    """Scans a file; the files of the result live as long as the test."""
+    """Scans every frame of a file; the files of the result live as long as the test."""
     results = []
 
     def run(path: Path, config: ScanConfig | None = None) -> ScanResult:
         (row,) = probe_videos(expand_inputs([str(path)], IngestConfig()), media_child).to_pylist()
         assert row["status"] == "ok", row["error_detail"]
-        results.append(scan_video(media_child, row, tmp_path, config or ScanConfig()))
+        results.append(scan_video(media_child, row, tmp_path, config or ScanConfig(coarse=False)))
         return results[-1]
 
     yield run
@@ -160,7 +160,7 @@ def test_colours_survive_the_way_through_swscale(scan, tmp_path, pix_fmt, codec,
 
 def test_model_frames_are_the_first_at_or_after_each_multiple_of_the_interval(scan, tmp_path):
     path = write_video(tmp_path / "a.mp4", moving_square(50), rate=25)
-    config = ScanConfig(model_frames=ModelFramesConfig(interval_s=0.3))
+    config = ScanConfig(model_frames=ModelFramesConfig(interval_s=0.3), coarse=False)
     result = scan(path, config)
     base = result.scan.time_base
     times_s = [Fraction(pts) * base for pts in result.frames["pts"].to_pylist()]

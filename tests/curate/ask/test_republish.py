@@ -27,7 +27,8 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Curated:
     """Four videos of one clip each; luma changes by 84, 91, 99 and 106 levels a second, and the slowest is rejected."""
     root = tmp_path_factory.mktemp("republish")
     draw(root / "in", ["a", "b", "c", "d"])
-    return curated(root / "in", root / "run", keep={"motion": "luma_change >= 88"})
+    neighbours = {"motion": {"change_step_s": 0.04}, "scan": {"coarse": False}}
+    return curated(root / "in", root / "run", keep={"motion": "luma_change >= 88"}, **neighbours)
 
 
 @pytest.fixture

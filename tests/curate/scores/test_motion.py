@@ -33,18 +33,26 @@ def clip_of(span) -> Clip:
 
 def test_a_blink_scores_its_steps_per_second():
     blink_THW = np.stack([np.full((4, 4), level, np.uint8) for level in (0, 200, 0)])
-    assert luma_change(blink_THW, np.array([0.0, 0.1, 0.2])) == pytest.approx(2000)
+    assert luma_change(blink_THW, np.array([0.0, 0.1, 0.2]), 0.1) == pytest.approx(2000)
 
 
 def test_luma_change_counts_time_and_not_frames():
     steps_THW = np.stack([np.full((4, 4), level, np.uint8) for level in (0, 10, 20)])
-    assert luma_change(steps_THW, np.array([0.0, 0.5, 2.0])) == pytest.approx(10)
+    assert luma_change(steps_THW, np.array([0.0, 0.5, 2.0]), 0.1) == pytest.approx(10)
+
+
+@pytest.mark.parametrize("kept", [slice(None), slice(None, None, 2), [0, 1, 2, 4, 6, 8, 9, 10, *range(12, 51, 2)]])
+def test_luma_change_of_noise_does_not_depend_on_how_many_frames_were_seen(kept):
+    noise_THW = np.random.default_rng(0).integers(0, 200, (51, 32, 32), np.uint8)
+    every, some = (luma_change(noise_THW[at], (np.arange(51) / 25)[at], 0.1) for at in (slice(None), kept))
+    assert some == pytest.approx(every, rel=0.01)
+    assert every == pytest.approx(200 / 3 * 10, rel=0.02)  # two random levels below 200 differ by a third of that
 
 
 @pytest.mark.parametrize(
     "score",
     [
-        luma_change,
+        lambda grey, time: luma_change(grey, time, 0.1),
         lambda grey, time: flow(grey, time, 4.0),
         lambda grey, time: static_share(grey, time, MotionConfig()),
     ],
@@ -55,7 +63,7 @@ def test_a_single_frame_says_which_knob_to_turn(score):
 
 
 def test_a_still_does_not_move_and_stands_still_all_the_time():
-    assert luma_change(still(), TIME_26) == 0
+    assert luma_change(still(), TIME_26, 0.1) == 0
     assert flow(still(), TIME_26, 4.0) == (0, 0)
     assert static_share(still(), TIME_26, MotionConfig()) == 1
 
