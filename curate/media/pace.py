@@ -26,6 +26,7 @@ COARSE: Skip = "NONREF"
 _CODECS = ("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4")
 _MAX_SUSPECTS = 3  # in a group; with more, decoding it twice costs more than its frames in one go
 _MEMORY = 0.7  # of what the groups before have shown
+_LEVEL = 1.1  # a step stands out if it changes by so many times the mean of those around
 _FILL_FRAMES = 6  # decoded around a suspect
 
 
@@ -61,13 +62,21 @@ class Pace:
         self._num_frames += 1
         self._steps.append((int(np.searchsorted(self._pts_T, pts)), change))
         middle = len(self._steps) // 2
-        if self._steps[middle][1] * 2 < self._cuts.min_content_levels:
+        if not self._stands_out(middle):
             return
         index_S, change_S = (np.array(values) for values in zip(*self._steps, strict=True))
         is_suspect = middle in suspects(change_S, index_S, self._cuts)
         if is_suspect and not (self._is_coarse and np.diff(index_S).max() == 1):
             self._num_suspects += 1
             self._reach = self._num_packets
+
+    def _stands_out(self, at: int) -> bool:
+        """Whether a step is worth a closer look: strong, and of short ones only those stronger than the ones around."""
+        if at == 0 or self._steps[at][1] * 2 < self._cuts.min_content_levels:
+            return False
+        frames, change = self._steps[-1][0] - self._steps[0][0], sum(change for _, change in self._steps)
+        gap = self._steps[at][0] - self._steps[at - 1][0]
+        return gap > 2 or self._steps[at][1] / gap > _LEVEL * change / frames
 
     def _next_group(self, packet: "Packet") -> None:
         """What the group that ends here has cost or would have, and so how the next one is decoded."""

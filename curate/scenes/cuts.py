@@ -1,8 +1,7 @@
-"""Hard cuts and blank stretches of one video: PySceneDetect's own detectors, fed with the scan's frames.
+"""Hard cuts and blank stretches of one video: PySceneDetect's detectors, fed with what the scan measured.
 
-The detectors are given what the scan measured of each frame, and frame numbers, never times: at a variable frame rate a
-number is exact, and every result is an index into the scan's pts. Nothing is decoded or read here but a few frames
-around flashes.
+They see frame numbers, never times: at a variable frame rate a number is exact, and every result is an index into the
+scan's pts. Nothing is decoded here, and nothing read but a few frames around flashes.
 """
 
 from bisect import bisect_right
@@ -10,13 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from scenedetect.common import FrameTimecode
-from scenedetect.detectors import AdaptiveDetector, ThresholdDetector
+from scenedetect.detectors import ThresholdDetector
 
 from curate.scan import Scan
 from curate.scenes.features import of_all_frames
 from curate.scenes.limits import BlankConfig, CutsConfig
 
 _ANY_RATE = 25.0  # FrameTimecode wants one; with frame numbers it is never used
+_STILL = 0.00001  # PySceneDetect's own limit of a window in which nothing changes
 _MAX_RATIO = 255.0  # PySceneDetect's own ceiling for a change in an otherwise still window
 
 
@@ -41,15 +41,12 @@ def find_curves(scan: Scan, cuts: CutsConfig, blanks: BlankConfig) -> Curves:
     """Run the detectors over the whole scan."""
     features = of_all_frames(scan.features, scan.seen_S, len(scan.pts_T))
     found = _shots(features.change_T, cuts)
-    black = _Blanks(blanks.black_level, ThresholdDetector.Method.FLOOR)
-    white = _Blanks(blanks.white_level, ThresholdDetector.Method.CEILING)
-    for level in features.level_T.tolist():
-        black.add(level)
-        white.add(level)
+    black = _beyond(features.level_T, blanks.black_level, ThresholdDetector.Method.FLOOR)
+    white = _beyond(features.level_T, blanks.white_level, ThresholdDetector.Method.CEILING)
     flash_T = np.zeros(len(features) + 1, bool)  # a flash's end is a cut as well, so it counts here
     for start, end in find_flashes(sorted(found), scan, cuts):
         flash_T[start : end + 1] = True
-    runs = _flat_runs(black.finish() + white.finish(), features.spread_T, blanks.max_spread_levels)
+    runs = _flat_runs(black + white, features.spread_T, blanks.max_spread_levels)
     return Curves(
         cuts={at: found[at] for at in sorted(found) if not flash_T[at]},
         blanks=[(start, end) for start, end in runs if not flash_T[start:end].all()],
@@ -87,42 +84,32 @@ def _flat_runs(ranges: list[tuple[int, int]], spread_T: np.ndarray, max_spread: 
 
 
 def _shots(change_T: np.ndarray, config: CutsConfig) -> dict[int, float]:
-    """First frame of each new shot -> confidence.
+    """First frame of each new shot -> confidence r / (r + limit) of the adaptive ratio r: 0.5 if it only just is one.
 
-    The detector's window sees nothing of the first and last frames; so frames that do not change are put around them.
+    PySceneDetect's adaptive detector on all changes at once. Its window sees nothing of the first and last frames; so
+    frames that do not change are put around them.
     """
-    pad = config.window_frames
-    detector = _Shots(config)
-    padded = [*[0.0] * pad, *change_T.tolist(), *[0.0] * pad] if len(change_T) else []
-    cuts = [
-        cut.frame_num
-        for index, change in enumerate(padded)
-        for cut in detector.process_frame(FrameTimecode(index, _ANY_RATE), np.array([change]))
-    ]
-    return {cut - pad: _confidence(padded, cut, config) for cut in cuts}
+    pad, num_frames = config.window_frames, len(change_T)
+    padded_T = np.concatenate([np.zeros(pad), change_T, np.zeros(pad)])
+    around_T = np.zeros(num_frames)
+    for step in (step for step in range(2 * pad + 1) if step != pad):
+        around_T += padded_T[step : step + num_frames]
+    mean_T = around_T / (2.0 * pad)
+    is_still_T = mean_T < _STILL
+    ratio_T = np.where(is_still_T, _MAX_RATIO, np.minimum(change_T / np.where(is_still_T, 1.0, mean_T), _MAX_RATIO))
+    cuts = np.flatnonzero((change_T >= config.min_content_levels) & (ratio_T >= config.adaptive_ratio))
+    return {int(cut): float(ratio_T[cut] / (ratio_T[cut] + config.adaptive_ratio)) for cut in cuts}
 
 
-class _Shots(AdaptiveDetector):
-    """PySceneDetect's adaptive detector, given the changes that were measured in place of the pictures."""
-
-    def __init__(self, config: CutsConfig) -> None:
-        super().__init__(
-            adaptive_threshold=config.adaptive_ratio,
-            min_scene_len=0,
-            window_width=config.window_frames,
-            min_content_val=config.min_content_levels,
-        )
-
-    def _calculate_frame_score(self, timecode: FrameTimecode, frame_img: np.ndarray) -> float:
-        return float(frame_img[0])
-
-
-def _confidence(changes: list[float], cut: int, config: CutsConfig) -> float:
-    """r / (r + threshold) of the adaptive ratio r: 0.5 for a cut that only just is one."""
-    pad = config.window_frames
-    mean = (sum(changes[cut - pad : cut]) + sum(changes[cut + 1 : cut + pad + 1])) / (2 * pad)
-    ratio = min(changes[cut] / mean, _MAX_RATIO) if mean > 0 else _MAX_RATIO
-    return ratio / (ratio + config.adaptive_ratio)
+def _beyond(level_T: np.ndarray, threshold: int, method: ThresholdDetector.Method) -> list[tuple[int, int]]:
+    """Half-open ranges of frames darker than the threshold, or as bright as it."""
+    is_black = method is ThresholdDetector.Method.FLOOR
+    if not (level_T < threshold if is_black else level_T >= threshold).any():
+        return []  # most videos, and the detector takes its time
+    blanks = _Blanks(threshold, method)
+    for level in level_T.tolist():
+        blanks.add(level)
+    return blanks.finish()
 
 
 class _Blanks:

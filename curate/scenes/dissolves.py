@@ -11,6 +11,7 @@ A moving camera is neither: its middle picture is a third one, as rich as the tw
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from pydantic import Field
 
@@ -80,18 +81,24 @@ def _hits(thumb_THW: np.ndarray, shot_T: np.ndarray, half: int, config: Dissolve
         middles = np.arange(first, min(first + _BLOCK_FRAMES, len(thumb_THW) - half))
         middles = middles[shot_T[middles - half] == shot_T[middles + half]]
         flat_TN = thumb_THW.reshape(len(thumb_THW), -1)
-        before, middle, after = (flat_TN[middles + step].astype(np.float32) for step in (-half, 0, half))
-        change = np.abs(after - before).mean(axis=1)
+        change = _mean_difference(flat_TN[middles - half], flat_TN[middles + half])
         strong = change >= config.min_change_levels
         middles, change = middles[strong], change[strong]
-        before, middle, after = (item[strong] for item in (before, middle, after))
-        quarters = [flat_TN[middles + step].astype(np.float32) for step in (-(half // 2), half // 2)]
+        before, middle, after = (flat_TN[middles + step].astype(np.float32) for step in (-half, 0, half))
+        quarters = [flat_TN[middles + step] for step in (-(half // 2), half // 2)]
         for kind, fits, residual in (
             ("dissolve", *_dissolve_fit(before, middle, after, config)),
             ("wipe", *_wipe_fit(before, middle, after, quarters, config)),
         ):
             for at in np.flatnonzero(fits).tolist():
                 yield _Hit(int(middles[at]), half, kind, float(change[at]), float(residual[at]))
+
+
+def _mean_difference(first_TN: np.ndarray, second_TN: np.ndarray) -> np.ndarray:
+    """Mean absolute difference of uint8 pictures, row by row."""
+    if not len(first_TN):
+        return np.zeros(0)
+    return cv2.reduce(cv2.absdiff(first_TN, second_TN), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[:, 0] / first_TN.shape[1]
 
 
 def _dissolve_fit(
@@ -102,30 +109,36 @@ def _dissolve_fit(
     step = after - before
     energy = (step**2).sum(axis=1) + 1e-6
     share = ((middle - before) * step).sum(axis=1) / energy
-    residual = ((middle - before - share[:, None] * step) ** 2).sum(axis=1) / energy
+    residual = np.full(len(share), np.inf)
+    fits = np.abs(share - 0.5) < 0.2  # few are, so the rest is asked of those only
+    before, middle, after, step = (item[fits] for item in (before, middle, after, step))
+    residual[fits] = ((middle - before - share[fits, None] * step) ** 2).sum(axis=1) / energy[fits]
     powers = [(item**2).sum(axis=1) for item in (before, middle, after)]
     likeness = (before * after).sum(axis=1) / np.sqrt(powers[0] * powers[2] + 1e-6)
     contrast = powers[1] / ((powers[0] + powers[2]) / 2 + 1e-6)
-    fits = (np.abs(share - 0.5) < 0.2) & (residual < config.max_residual)
-    return fits & (likeness < config.max_likeness) & (contrast < config.max_contrast), residual
+    fits[fits] = (likeness < config.max_likeness) & (contrast < config.max_contrast)
+    return fits & (residual < config.max_residual), residual
 
 
 def _wipe_fit(
     before: np.ndarray, middle: np.ndarray, after: np.ndarray, quarters: Sequence[np.ndarray], config: DissolvesConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """Whether each middle is A in some parts and B in the others, between quarters that have fewer and more of B."""
-    tells = np.abs(after - before) > _SAME_LEVELS
+    change = np.abs(after - before)
+    residual = np.minimum(np.abs(middle - before), np.abs(middle - after)).sum(axis=1) / (change.sum(axis=1) + 1e-6)
+    fits = residual < config.max_wipe_residual  # few are, so the rest is asked of those only
+    before, middle, after = (item[fits] for item in (before, middle, after))
+    quarters = [item[fits].astype(np.float32) for item in quarters]
+    tells = change[fits] > _SAME_LEVELS
     num_parts = tells.sum(axis=1) + 1e-6
-    off_before, off_after = np.abs(middle - before), np.abs(middle - after)
-    residual = np.minimum(off_before, off_after).sum(axis=1) / (np.abs(after - before).sum(axis=1) + 1e-6)
     early, now, late = (
         (np.abs(item - after) < np.abs(item - before)) & tells for item in (quarters[0], middle, quarters[1])
     )
     shares = [item.sum(axis=1) / num_parts for item in (early, now, late)]
     undone = ((early & ~now).sum(axis=1) + (now & ~late).sum(axis=1)) / num_parts
     grows = (shares[0] < shares[1] - 0.1) & (shares[2] > shares[1] + 0.1) & (undone < 0.08)
-    fits = (residual < config.max_wipe_residual) & (np.abs(shares[1] - 0.5) < 0.2) & grows
-    return fits & (num_parts > tells.shape[1] / 2), residual
+    fits[fits] = (np.abs(shares[1] - 0.5) < 0.2) & grows & (num_parts > tells.shape[1] / 2)
+    return fits, residual
 
 
 def _groups(hits: Iterable[_Hit]) -> Iterator[list[_Hit]]:

@@ -5,7 +5,6 @@ used in the end. Where all frames around them are seen, they are settled, for th
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -18,37 +17,34 @@ _MARGIN_FRAMES = 6  # beyond a gradual transition, whose extent is measured agai
 
 
 def unsettled_spans(scan: Scan, config: ScenesConfig) -> list[tuple[int, int]]:
-    """Spans of pts, both ends inclusive and frames already seen, in which every frame must be seen."""
+    """Spans of pts, both ends inclusive and frames already seen, in which every frame must be seen.
+
+    Transitions are looked for once no cut is hidden any more: two pictures mixed look like a dissolve.
+    """
     num_frames = len(scan.pts_T)
     if len(scan.seen_S) == num_frames:
         return []
     hidden_T = np.ones(num_frames, bool)
     hidden_T[scan.seen_S] = False
-    ranges = [*_around_cuts(scan, config), *_around_gradual(scan, config)]
-    inside = ((max(first, 0), min(last, num_frames - 1)) for first, last in ranges)
-    wanted = [(first, last) for first, last in inside if hidden_T[first : last + 1].any()]
-    return [(int(scan.pts_T[first]), int(scan.pts_T[last])) for first, last in _joined(_outward(wanted, scan.seen_S))]
+    for ranges in (_around_cuts(scan, config), _around_gradual(scan, config)):
+        inside = ((max(first, 0), min(last, num_frames - 1)) for first, last in ranges)
+        if wanted := [(first, last) for first, last in inside if hidden_T[first : last + 1].any()]:
+            spans = _joined(_outward(wanted, scan.seen_S))
+            return [(int(scan.pts_T[first]), int(scan.pts_T[last])) for first, last in spans]
+    return []
 
 
 def _around_cuts(scan: Scan, config: ScenesConfig) -> Iterator[tuple[int, int]]:
     """Frames that a cut's detector compares, for each suspect."""
     reach = config.cuts.window_frames
-    for before, after in _suspect_steps(scan, config):
-        yield before - reach, after + reach
-
-
-def _suspect_steps(scan: Scan, config: ScenesConfig) -> list[tuple[int, int]]:
-    """Frames before and after each step that may hide a cut."""
-    found = suspects(scan.features.change_T, scan.seen_S, config.cuts)
-    return list(zip(scan.seen_S[found - 1].tolist(), scan.seen_S[found].tolist(), strict=True))
+    for index in suspects(scan.features.change_T, scan.seen_S, config.cuts).tolist():
+        yield int(scan.seen_S[index - 1]) - reach, int(scan.seen_S[index]) + reach
 
 
 def _around_gradual(scan: Scan, config: ScenesConfig) -> Iterator[tuple[int, int]]:
     """Transitions and blank stretches with a margin, but for what is deep inside a blank stretch."""
     loose = _loosened(config)
     curves = find_curves(scan, loose.cuts, loose.blanks)
-    hidden = {at: 0.5 for first, last in _suspect_steps(scan, loose) for at in range(first + 1, last + 1)}
-    curves = replace(curves, cuts=dict(sorted((hidden | curves.cuts).items())))  # no transition goes on across a cut
     gradual = find_gradual(curves, mean_rate(scan), loose)
     deep_T = np.zeros(len(scan.pts_T) + 1, np.int8)
     for start, end in curves.blanks:

@@ -99,7 +99,7 @@ def flow(grey_THW: np.ndarray, time_T: np.ndarray, pairs_per_s: float) -> tuple[
         flow_HWC = estimator.calc(before_HW, after_HW, np.zeros((*before_HW.shape, 2), np.float32))
         per_s = 1 / (diagonal_px * (time_T[index + 1] - time_T[index]))
         lengths.append(float(np.hypot(flow_HWC[..., 0], flow_HWC[..., 1]).mean()) * per_s)
-        shifts.append(float(np.hypot(*np.median(flow_HWC, axis=(0, 1)))) * per_s)
+        shifts.append(float(np.hypot(*(np.median(flow_HWC[..., axis]) for axis in (0, 1)))) * per_s)
     total = sum(lengths)
     return total / len(lengths), min(1.0, sum(shifts) / total) if total else 0.0
 

@@ -45,7 +45,7 @@ def check(folder: Path, name: str, child: MediaChild, scratch: Path) -> None:
     assert row["num_packets"] == PACKETS.get(name, int(fact["frames"]))
     if name not in OTHER_RATE:
         assert row["rate_num"] / row["rate_den"] == pytest.approx(float(fact["fps"]), rel=0.01)
-    with scan_video(child, row, scratch, ScanConfig()) as result:
+    with scan_video(child, row, scratch, ScanConfig(coarse=False)) as result:
         assert result.decoded_frames == int(fact["frames"])
         assert len(result.scan.pts_T) == int(fact["frames"]) - UNPLACED.get(name, 0)
         assert (result.scan.pts_T[1:] > result.scan.pts_T[:-1]).all()
