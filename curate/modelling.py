@@ -6,6 +6,7 @@ their names stand in `not_scored`. When rules are loosened later, a rerun scores
 
 import time
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
+from curate.backfill import Earlier
+from curate.columns import joined, with_column, words_of
 from curate.decision.unscored import lacks, passes
 from curate.models.frames import clip_frames
 from curate.pipeline import Pipeline
@@ -47,6 +50,11 @@ class Models:
         other.opened = self.opened
         return other
 
+    @cached_property
+    def earlier(self) -> Earlier:
+        """What other configurations computed in this run directory."""
+        return Earlier(self.run_dir, self.pipeline)
+
     def name_of(self, part_name: str) -> str:
         """Name of the part's file of model columns."""
         return models_name(part_name, self.pipeline)
@@ -61,10 +69,13 @@ class Models:
         before = read_json(costs_path) if done.is_file() and costs_path.is_file() else None
         if before is not None and not len(self._missing(pq.read_table(done, columns=self._gate_columns))):
             return before
-        clips = self._unscored(part_name) if before is None else pq.read_table(done)
         costs: dict[str, dict[str, float]] = before["steps"] if before is not None else {}
+        if before is None:
+            clips = self.earlier.taken_over(part_name, name, self._unscored(part_name), costs)
+        else:
+            clips = pq.read_table(done)
         clips = self._score(part_name, clips, costs)
-        result = {"steps": costs, "frames": {}}
+        result = {"steps": costs, "frames": {}, "keys": self.earlier.keys}
         write_json(costs_path, result)
         write_table(done, clips)
         return result
@@ -151,7 +162,7 @@ def models_name(part_name: str, pipeline: Pipeline) -> str:
 def _marked(scored: pa.Table, stage: FrameStage) -> pa.Table:
     """Rows of a stage, whose columns they lack no longer."""
     cells = [
-        ";".join(name for name in cell.split(";") if name not in stage.adds.names) or None
+        joined(name for name in words_of(cell) if name not in stage.adds.names)
         for cell in strings(scored, "not_scored")
     ]
     return with_column(scored, "not_scored", pa.array(cells, pa.string()))
@@ -162,12 +173,6 @@ def _replaced(table: pa.Table, rows: np.ndarray, by: pa.Table) -> pa.Table:
     order = np.arange(len(table))
     order[rows] = len(table) + np.arange(len(rows))
     return pa.concat_tables([table, by.cast(table.schema)]).take(order).combine_chunks()
-
-
-def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
-    """The table with other values in a column, at its place and of its type."""
-    index = table.column_names.index(name)
-    return table.set_column(index, table.schema.field(index), values)
 
 
 def _within(clips: pa.Table) -> pc.Expression:

@@ -17,6 +17,7 @@ from pydantic import Field
 from curate.clips.cut import CutConfig, CutResult, cut_clip, most_frames, shape_of
 from curate.clips.encoders import EncodeConfig
 from curate.clips.picture_size import BORDERS
+from curate.columns import joined, with_column, words_of
 from curate.rundir import RunDir, read_json
 from shards.config import Config
 from shards.errors import ClipError
@@ -310,11 +311,10 @@ def mark_failed(clips: pa.Table, failed: Mapping[str, str]) -> pa.Table:
     rows = clips.filter(is_failed).select(["clip_id", "error"]).to_pylist()
     codes = [failed[row["clip_id"]] for row in rows]
     pairs = zip(rows, codes, strict=True)
-    errors = [";".join(dict.fromkeys([*filter(None, (row["error"] or "").split(";")), code])) for row, code in pairs]
+    errors = [joined([*words_of(row["error"]), code]) for row, code in pairs]
     for name, values in (("status", [STATUS_FAILED] * len(rows)), ("drop_rule", codes), ("error", errors)):
-        index = clips.column_names.index(name)
         column = pc.replace_with_mask(clips[name].combine_chunks(), is_failed, pa.array(values, pa.string()))
-        clips = clips.set_column(index, clips.schema.field(index), column)
+        clips = with_column(clips, name, column)
     return clips
 
 

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
+from curate.columns import joined, with_column, words_of
 from curate.scan import Scan, Span
 from shards.errors import ClipError, ContractError
 from shards.schema import SEGMENT_CLIP, time_base
@@ -172,7 +173,6 @@ def append(table: pa.Table, stage: Stage, values: Sequence[Mapping[str, object] 
 
 
 def _add_codes(table: pa.Table, codes: Sequence[str | None]) -> pa.Table:
-    index = table.column_names.index("error")
-    before: list[str | None] = table.column(index).to_pylist()
-    joined = [";".join(part for part in pair if part) or None for pair in zip(before, codes, strict=True)]
-    return table.set_column(index, table.schema.field(index), pa.array(joined, type=pa.string()))
+    pairs = zip(table["error"].to_pylist(), codes, strict=True)
+    cells = [joined([*words_of(before), *words_of(code)]) for before, code in pairs]
+    return with_column(table, "error", pa.array(cells, type=pa.string()))

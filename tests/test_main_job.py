@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate.worker
+from curate.ask.finished import finished_run
+from curate.ask.late import decide_late
 from curate.config import CurateConfig, load_curate_config
-from curate.decision.redecide import redecide
 from curate.run import Curated, curate_videos
 from curate.rundir import RunDir, read_json
 from curate.scan import Scan
@@ -190,8 +191,9 @@ def test_a_rule_that_rejects_everything_ends_with_exit_code_1_and_is_named(
 
 def test_rules_can_be_tried_on_the_catalog_without_a_video(toy_run: Curated):
     root = toy_run.run_dir.root
-    assert redecide(root, []).gained == redecide(root, []).lost == []
-    tighter = redecide(root, ["keep.light=luma_mean >= 120"])
+    run = finished_run(root)
+    assert decide_late(run, []).redecision.gained == decide_late(run, []).redecision.lost == []
+    tighter = decide_late(run, ["keep.light=luma_mean >= 120"]).redecision
     assert len(tighter.lost) > 0
     assert tighter.gained == []
 
@@ -258,7 +260,7 @@ def test_a_rule_over_key_frames_stops_a_video_before_its_scan_and_cannot_be_trie
     assert [row["drop_rule"] for row in catalog(result, "videos")] == ["bright"]
     assert result.ledger.balances
     with pytest.raises(ConfigError, match="read key frames"):
-        redecide(tmp_path, ["keep.bright=key_luma_mean >= 10"])
+        decide_late(finished_run(tmp_path), ["keep.bright=key_luma_mean >= 10"])
 
 
 @pytest.fixture(autouse=True, scope="session")

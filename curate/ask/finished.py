@@ -24,6 +24,10 @@ from shards.schema import SEGMENT_CLIP
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 
 
+# Parts of the configuration whose change leaves the clips as they are.
+_STAGES = ("motion", "light", "borders", "embed", "aesthetic", "caption", "caption_similarity")
+
+
 @dataclass(frozen=True)
 class FinishedRun:
     """What a run left behind.
@@ -33,6 +37,7 @@ class FinishedRun:
         pipeline: of the configuration that it ran with.
         videos, clips: the catalog with its decisions and without vectors; a column that it does not have is all null.
         missing: column -> bool per row of `clips`, true where its stage did not score the clip.
+        columns: names of all columns of the catalog's clips, vectors included, in order.
     """
 
     run_dir: RunDir
@@ -40,11 +45,20 @@ class FinishedRun:
     videos: pa.Table
     clips: pa.Table
     missing: Mapping[str, np.ndarray]
+    columns: Sequence[str]
 
     @cached_property
     def config(self) -> CurateConfig:
         """What it ran with."""
         return self.pipeline.config
+
+    def with_stages(self, overrides: Sequence[str]) -> Pipeline:
+        """The run's pipeline under other rules and other options of its scores and models.
+
+        Raises:
+            ConfigError: an override is neither a rule's nor a stage's, or does not fit.
+        """
+        return Pipeline.of(_overridden(self.config.resolved(), overrides, ("keep", *_STAGES)))
 
     def with_rules(self, overrides: Sequence[str]) -> Pipeline:
         """The run's pipeline under other rules.
@@ -52,7 +66,7 @@ class FinishedRun:
         Raises:
             ConfigError: an override is no rule's, or a rule does not compile.
         """
-        return Pipeline.of(_overridden(self.config.resolved(), overrides))
+        return Pipeline.of(_overridden(self.config.resolved(), overrides, ("keep",)))
 
 
 def finished_run(directory: Path) -> FinishedRun:
@@ -69,10 +83,11 @@ def finished_run(directory: Path) -> FinishedRun:
     config = parse_config(CurateConfig, yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
     pipeline = Pipeline.of(config)
     # Vectors (embeddings) are most of a catalog's bytes, and no rule can read them.
-    flat = [field.name for field in pq.read_schema(run_dir.catalog("clips")) if not pa.types.is_nested(field.type)]
+    schema = pq.read_schema(run_dir.catalog("clips"))
+    flat = [field.name for field in schema if not pa.types.is_nested(field.type)]
     videos, clips = pq.read_table(run_dir.catalog("videos")), pq.read_table(run_dir.catalog("clips"), columns=flat)
     clips, missing = missing_scores(clips, pipeline.stages)
-    return FinishedRun(run_dir, pipeline, videos, clips, missing)
+    return FinishedRun(run_dir, pipeline, videos, clips, missing, schema.names)
 
 
 def missing_scores(clips: pa.Table, stages: Sequence[Stage]) -> tuple[pa.Table, dict[str, np.ndarray]]:
@@ -99,11 +114,13 @@ def missing_scores(clips: pa.Table, stages: Sequence[Stage]) -> tuple[pa.Table, 
     return clips, missing
 
 
-def _overridden(data: Mapping[str, Any], overrides: Sequence[str]) -> CurateConfig:
+def _overridden(data: Mapping[str, Any], overrides: Sequence[str], allowed: Sequence[str]) -> CurateConfig:
     for override in overrides:
-        if override.partition("=")[0].partition(".")[0] != "keep":
+        if override.partition("=")[0].partition(".")[0] not in allowed:
+            names = (
+                f"rules can be tried, as --set keep.NAME=…{', and ' + ', '.join(_STAGES) if len(allowed) > 1 else ''}"
+            )
             raise ConfigError(
-                f"override is {override!r}; on a finished run only rules can be tried, as --set keep.NAME=…; "
-                "run `reelmill curate run` for anything else"
+                f"override is {override!r}; on a finished run only {names}; run `reelmill curate run` for anything else"
             )
     return parse_config(CurateConfig, apply_overrides(data, overrides), "the run's config with --set")

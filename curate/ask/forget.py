@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from curate.modelling import models_name, with_column
+from curate.columns import joined, with_column, words_of
+from curate.modelling import models_name
 from curate.parts import finished_parts
 from curate.pipeline import Pipeline
 from curate.rundir import RunDir, read_json, write_json, write_table
@@ -82,13 +83,9 @@ def without_scores(clips: pa.Table, stage: FrameStage, clip_ids: Collection[str]
         clips = with_column(clips, field.name, pc.if_else(chosen, pa.scalar(None, field.type), clips[field.name]))
     cells = clips.select(["not_scored", "error"]).to_pylist()
     for row in np.flatnonzero(chosen.to_numpy(zero_copy_only=False)).tolist():
-        lacking = dict.fromkeys([*_parts(cells[row]["not_scored"]), *stage.adds.names])
-        codes = [code for code in _parts(cells[row]["error"]) if code.partition(":")[0] != stage.name]
-        cells[row] = {"not_scored": ";".join(lacking) or None, "error": ";".join(codes) or None}
+        codes = [code for code in words_of(cells[row]["error"]) if code.partition(":")[0] != stage.name]
+        lacking = joined([*words_of(cells[row]["not_scored"]), *stage.adds.names])
+        cells[row] = {"not_scored": lacking, "error": joined(codes)}
     for name in ("not_scored", "error"):
         clips = with_column(clips, name, pa.array([cell[name] for cell in cells], pa.string()))
     return clips
-
-
-def _parts(cell: str | None) -> list[str]:
-    return cell.split(";") if cell else []

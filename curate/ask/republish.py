@@ -1,15 +1,14 @@
 """Other rules published at once: from the catalog and the shards there are, without opening a video."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.ask.finished import finished_run
-from curate.ask.what_if import WhatIf
-from curate.ask.what_if_view import answer
+from curate.ask.finished import FinishedRun, finished_run
+from curate.ask.late import Late, decide_late
 from curate.decision.ledger import balance
-from curate.decision.redecide import check_video_rules, decide_again
 from curate.packing import plan_packing, publish_packed
 from curate.report.write import write_report
 from curate.run import plan_record
@@ -17,24 +16,14 @@ from curate.rundir import RunDir, write_json, write_table, write_text
 from shards.errors import ConfigError, ContractError
 from shards.versions.manifest import Manifest
 
-_MAX_NAMED = 3
 
-
-def gaps(found: WhatIf) -> list[str]:
-    """What only a run can do before these rules can be published, as sentences; [] if nothing."""
-    sentences = []
-    if found.unknown.rows:
-        names = ", ".join(found.missing)
-        sentences.append(f"{found.unknown.rows} clips lack scores ({names}): {_named(found.unknown_ids)}")
-    if found.to_cut.rows:
-        sentences.append(f"{found.to_cut.rows} clips lie in no shard and are to be cut: {_named(found.to_cut_ids)}")
-    if found.unscanned.rows:
-        sentences.append(f"{found.unscanned.rows} videos that a rule stopped have no clips in the catalog")
-    return sentences
-
-
-def republish(directory: Path, overrides: Sequence[str]) -> Manifest:
+def republish(directory: Path, overrides: Sequence[str], tell: Callable[[Late], object] | None = None) -> Manifest:
     """Decide again and publish; catalog, configuration and report follow. The same rules are the same version.
+
+    Args:
+        directory: of a finished run.
+        overrides: of its rules.
+        tell: called with the decision before anything is written.
 
     Raises:
         ConfigError: scores or cuts are missing, nothing would be kept, or a rule over key frames changed.
@@ -43,30 +32,36 @@ def republish(directory: Path, overrides: Sequence[str]) -> Manifest:
     run_dir = RunDir(directory)
     run_dir.require_run()
     with run_dir.locked():
-        run = finished_run(directory)
-        pipeline = run.with_rules(overrides)
-        check_video_rules(pipeline, run.pipeline)
-        found = answer(run, pipeline)
-        if missing := gaps(found):
-            raise ConfigError(
-                f"rules cannot be published yet; {'; '.join(missing)}; run `reelmill curate run` with them"
-            )
-        if not found.then.rows:
-            raise ConfigError(f"rules keep 0 of {found.candidates.rows} clips; one or more is needed; loosen them")
-        clips = decide_again(pq.read_table(run_dir.catalog("clips")), run.videos, pipeline.clip_rules)
-        balance(run.videos, clips).check()
-        packing = plan_packing(pipeline, run_dir, clips, run.videos)
-        plan = plan_record(pipeline, run_dir, run.videos)
-        manifest = publish_packed(pipeline.config, run_dir, packing, clips) if not packing.tasks else None
-        if manifest is None:
-            raise ContractError("clips that shards hold are to be cut; what-if and run disagree; report this")
-        write_json(run_dir.root / "plan.json", plan)
-        write_text(run_dir.root / "config.yaml", pipeline.config.to_yaml())
-        write_table(run_dir.catalog("clips"), clips)
-        write_report(run_dir.root)
+        late = decide_late(finished_run(directory), overrides)
+        if tell:
+            tell(late)
+        return _publish(late)
+
+
+def _publish(late: Late) -> Manifest:
+    run, pipeline, run_dir = late.run, late.pipeline, late.run.run_dir
+    if gaps := late.gaps:
+        raise ConfigError(f"rules cannot be published yet; {'; '.join(gaps)}; run `reelmill curate run` with them")
+    if not late.found.then.rows:
+        raise ConfigError(f"rules keep 0 of {late.found.candidates.rows} clips; one or more is needed; loosen them")
+    clips = _with_vectors(run, late.redecision.clips)
+    balance(run.videos, clips).check()
+    packing = plan_packing(pipeline, run_dir, clips, run.videos)
+    plan = plan_record(pipeline, run_dir, run.videos)
+    manifest = publish_packed(pipeline.config, run_dir, packing, clips) if not packing.tasks else None
+    if manifest is None:
+        raise ContractError("clips that shards hold are to be cut; what-if and run disagree; report this")
+    write_json(run_dir.root / "plan.json", plan)
+    write_text(run_dir.root / "config.yaml", pipeline.config.to_yaml())
+    write_table(run_dir.catalog("clips"), clips)
+    write_report(run_dir.root)
     return manifest
 
 
-def _named(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - _MAX_NAMED} more" if len(ids) > _MAX_NAMED else ""
-    return ", ".join(ids[:_MAX_NAMED]) + more
+def _with_vectors(run: FinishedRun, clips: pa.Table) -> pa.Table:
+    """All columns of the catalog as they stood: questions read none that hold vectors."""
+    there = set(clips.column_names)
+    vectors = pq.read_table(run.run_dir.catalog("clips"), columns=[name for name in run.columns if name not in there])
+    for field in vectors.schema:
+        clips = clips.append_column(field, vectors[field.name])
+    return clips.select(run.columns)

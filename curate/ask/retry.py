@@ -4,6 +4,7 @@ A video comes back in a part of its own: its neighbours stay as they are. A clip
 shard of its own. A model's score is computed again for that clip alone; one that needs the scan, with its video.
 """
 
+import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -110,7 +111,12 @@ def input_rows(videos: pa.Table) -> pa.Table:
 
 def _known_codes(run: FinishedRun, codes: Sequence[str]) -> None:
     known = retry_codes(run.videos, run.clips)
+    stages = [stage.name for stage in (*run.pipeline.span_stages, *run.pipeline.frame_stages)]
     for code in codes:
+        prefix, colon, _ = code.partition(":")
+        if colon and prefix not in (*stages, CUT_CODE.removesuffix(":")):
+            near = ", ".join(difflib.get_close_matches(prefix, [*stages, "cut"], n=1)) or ", ".join([*stages, "cut"])
+            raise ConfigError(f"--code is {code!r}; {prefix!r} is no stage of the run; nearest is {near}; name that")
         if code not in known:
             there = ", ".join(f"{name} ({number})" for name, number in known.items()) or "none: nothing failed"
             raise ConfigError(f"--code is {code!r}; the run's codes are {there}; name one of them")

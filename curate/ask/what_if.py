@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from curate.ask.answers import Answers, RuleSet
+from curate.ask.stale import Stale
 from curate.decision.ledger import seconds
 from curate.decision.redecide import cut_failed
 from curate.decision.rules import Rule
@@ -75,6 +76,8 @@ class WhatIf:
         dropped: name -> expression of the run's rules that are none any more.
         kept_ids: clip_id of what is kept then, in the order of the catalog.
         unknown_ids, to_cut_ids: likewise.
+        stale: stages whose values would be computed first, if not only rules are tried.
+        num_sources: videos that a scan would open.
     """
 
     candidates: Amount
@@ -92,6 +95,8 @@ class WhatIf:
     kept_ids: Sequence[str]
     unknown_ids: Sequence[str]
     to_cut_ids: Sequence[str]
+    stale: Sequence[Stale] = ()
+    num_sources: int = 0
 
 
 def what_if(

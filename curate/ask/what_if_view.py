@@ -1,14 +1,22 @@
 """`reelmill curate what-if`: the question asked of a run directory, and its answer as text and as plain values."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute
+
 from curate.ask.answers import RuleSet
-from curate.ask.finished import FinishedRun, finished_run
+from curate.ask.finished import FinishedRun, finished_run, missing_scores
 from curate.ask.shelf import shelf_of
+from curate.ask.stale import SCAN, SPOOL, Stale, stale_stages
 from curate.ask.what_if import Amount, WhatIf, what_if
 from curate.pipeline import Pipeline
+from curate.rundir import read_json
+from shards.schema import SEGMENT_CLIP
+
+pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 
 
 def ask_what_if(directory: Path, overrides: Sequence[str]) -> WhatIf:
@@ -18,15 +26,25 @@ def ask_what_if(directory: Path, overrides: Sequence[str]) -> WhatIf:
         ConfigError: no finished run, an override that is no rule's, a rule that does not compile.
     """
     run = finished_run(directory)
-    return answer(run, run.with_rules(overrides))
+    return answer(run, run.with_stages(overrides))
 
 
 def answer(run: FinishedRun, pipeline: Pipeline) -> WhatIf:
     """A finished run under the rules of another pipeline."""
     before, then = rule_set(run.pipeline), rule_set(pipeline)
+    plan = run.run_dir.root / "plan.json"
+    stale = stale_stages(run.pipeline, pipeline, read_json(plan)["steps"] if plan.is_file() else ())
+    clips, missing = missing_scores(run.clips, pipeline.stages)
+    is_clip_N = pc.equal(clips["segment"], SEGMENT_CLIP).to_numpy(zero_copy_only=False)
+    missing |= {name: is_clip_N for item in stale for name in item.columns if name in clips.column_names}
     # Which shards stand depends on what is kept, so the rules are asked first, and then with the shelf.
-    kept = what_if(run.clips, run.videos, before, then, run.missing, ()).kept_ids
-    return what_if(run.clips, run.videos, before, then, run.missing, shelf_of(run, kept).clip_ids)
+    kept = what_if(clips, run.videos, before, then, missing, ()).kept_ids
+    found = what_if(clips, run.videos, before, then, missing, shelf_of(run, kept).clip_ids)
+    return replace(found, stale=stale, num_sources=_num_scanned(run))
+
+
+def _num_scanned(run: FinishedRun) -> int:
+    return pc.sum(run.videos["num_frames"].is_valid()).as_py() or 0
 
 
 def rule_set(pipeline: Pipeline) -> RuleSet:
@@ -48,6 +66,7 @@ def describe(found: WhatIf) -> str:
     if found.unscanned.rows:
         note = "by a rule over key frames; may pass now, but their clips are not in the catalog"
         lines.append(_line("stopped", f"{found.unscanned.rows} videos", f"{found.unscanned.hours:.4f}", note))
+    lines += [_backfill(found, item) for item in found.stale]
     lines += ["", f"{'rule':<20}{'removes':>9}{'hours':>10}{'alone':>9}{'hours':>10}{'maybe':>8}{'unknown':>9}"]
     for rule in found.rules:
         numbers = (
@@ -75,7 +94,18 @@ def as_json(found: WhatIf) -> dict[str, Any]:
         for rule in found.rules
     ]
     ids = {"unknown_ids": list(found.unknown_ids), "to_cut_ids": list(found.to_cut_ids)}
-    return amounts | {"missing": dict(found.missing), "rules": rules, "dropped": dict(found.dropped)} | ids
+    stale = [{"stage": item.stage.name, "why": item.why, "source": item.source} for item in found.stale]
+    return (
+        amounts | {"stale": stale, "missing": dict(found.missing), "rules": rules, "dropped": dict(found.dropped)} | ids
+    )
+
+
+def _backfill(found: WhatIf, item: Stale) -> str:
+    if item.source == SCAN:
+        source = f"{SCAN} of {found.num_sources} videos; models of the same clips are not asked again"
+    else:
+        source = f"{SPOOL}, for {found.then.rows + found.unknown.rows} clips at most that no known rule drops"
+    return f"to be computed         {item.stage.name} ({item.why}), from {source}"
 
 
 def _amount(title: str, amount: Amount, note: str = "") -> str:

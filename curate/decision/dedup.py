@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from curate.columns import with_columns
 from curate.stage import GatherStage
 from shards.schema import STATUS_OK, STATUS_REJECTED, column
 
@@ -54,10 +55,7 @@ def mark_duplicate_videos(videos: pa.Table, clips: pa.Table) -> tuple[pa.Table, 
     again = pc.and_(pc.equal(videos["status"], STATUS_OK), pa.array(_is_repeated(videos, order.to_numpy())))
     status = pc.if_else(again, pa.scalar(STATUS_REJECTED), videos["status"])
     drop_rule = pc.if_else(again, pa.scalar(EXACT_DUPLICATE), videos["drop_rule"])
-    for name, values in (("status", status), ("drop_rule", drop_rule)):
-        index = videos.column_names.index(name)
-        videos = videos.set_column(index, videos.schema.field(index), values)
-    return videos, _once(clips)
+    return with_columns(videos, [("status", status), ("drop_rule", drop_rule)]), _once(clips)
 
 
 def _is_repeated(videos: pa.Table, order: np.ndarray) -> np.ndarray:

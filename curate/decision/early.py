@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
+from curate.columns import with_columns
 from curate.decision.rules import Rule
 from shards.schema import STATUS_FAILED, STATUS_OK, STATUS_REJECTED, VIDEO, from_rows
 
@@ -36,10 +37,7 @@ def judge_videos(videos: pa.Table, rules: Sequence[Rule]) -> pa.Table:
         status = pc.if_else(unknown, pa.scalar(STATUS_FAILED), pc.if_else(false, pa.scalar(STATUS_REJECTED), status))
         error = pc.if_else(unknown, pa.scalar(RULE_UNKNOWN), error)
         drop_rule = pc.if_else(pc.or_(unknown, false), pa.scalar(rule.name), drop_rule)
-    for name, values in (("status", status), ("drop_rule", drop_rule), ("error", error)):
-        index = videos.column_names.index(name)
-        videos = videos.set_column(index, videos.schema.field(index), values)
-    return videos
+    return with_columns(videos, [("status", status), ("drop_rule", drop_rule), ("error", error)])
 
 
 def judged(row: dict[str, Any], rules: Sequence[Rule]) -> dict[str, Any]:

@@ -2,25 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.parquet as pq
-import yaml
 
-from curate.config import CurateConfig
 from curate.decision.decide import RuleStats, decide, rule_stats
 from curate.decision.ledger import seconds
 from curate.decision.rules import Rule
 from curate.decision.unscored import columns_not_scored
 from curate.pack import CUT_CODE, mark_failed
 from curate.pipeline import Pipeline
-from curate.rundir import RunDir
-from shards.config import apply_overrides, parse_config
 from shards.errors import ConfigError
-from shards.schema import CLIP, DECISION, SEGMENT_CLIP, STATUS_KEPT, STATUS_UNSCORED, strings
+from shards.schema import SEGMENT_CLIP, STATUS_KEPT, STATUS_UNSCORED, strings
 
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
 
@@ -30,7 +24,7 @@ class Redecision:
     """Decisions before and after, side by side.
 
     Attributes:
-        clips: the catalog's rows with the columns of CLIP, those that rules read, and the new decision.
+        clips: the catalog's rows with the new decision.
         gained, lost: ids of clips that are kept only now, and only before.
         unscored: ids of clips that no rule drops any more and that lack scores; a run computes them, and decides.
     """
@@ -61,29 +55,14 @@ class Redecision:
         return "\n".join(lines)
 
 
-def redecide(directory: Path, overrides: Sequence[str]) -> Redecision:
-    """Apply the run's rules with overrides to its catalog.
+def redecide(before: pa.Table, videos: pa.Table, rules: Sequence[Rule]) -> Redecision:
+    """Decide a catalog's clips under other rules.
 
-    Raises:
-        ConfigError: no finished run, or a rule reads a column that the catalog does not have.
+    Args:
+        before: rows of the catalog with their decisions and every column that the rules read.
+        videos: rows of VIDEO.
+        rules: as `Pipeline.clip_rules`.
     """
-    run_dir = RunDir(directory)
-    run_dir.require_run()
-    data = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
-    config = parse_config(CurateConfig, apply_overrides(data, overrides), "the run's config with --set")
-    pipeline = Pipeline.of(config)
-    rules = pipeline.clip_rules
-    check_video_rules(pipeline, Pipeline.of(parse_config(CurateConfig, data, "the run's config")))
-    there = pq.read_schema(run_dir.catalog("clips")).names
-    read = dict.fromkeys(column for rule in rules for column in rule.columns)
-    missing = sorted(set(read) - set(there))
-    if missing:
-        raise ConfigError(
-            f"rules read {missing}, which the catalog does not have; run `reelmill curate run` to score them"
-        )
-    wanted = [*(name for name in CLIP.names if name in there), *(name for name in read if name not in CLIP.names)]
-    before = pq.read_table(run_dir.catalog("clips"), columns=[*wanted, *DECISION.names])
-    videos = pq.read_table(run_dir.catalog("videos"), columns=["video_id", "status"])
     after = decide_again(before, videos, rules)
     kept_before, kept_after = (pc.equal(clips["status"], STATUS_KEPT) for clips in (before, after))
     return Redecision(

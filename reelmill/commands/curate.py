@@ -62,17 +62,17 @@ def decide(
     ] = False,
 ) -> None:
     """Apply the run's rules, or changed ones, to its catalog: no video is opened; only --publish writes."""
-    from curate.ask.republish import gaps, republish
-    from curate.ask.what_if_view import ask_what_if
-    from curate.decision.redecide import redecide
+    from curate.ask.finished import finished_run
+    from curate.ask.late import decide_late
+    from curate.ask.republish import republish
 
-    typer.echo(redecide(directory, set_ or []).describe())
-    missing = gaps(ask_what_if(directory, set_ or []))
-    for gap in missing:
-        typer.echo(f"missing: {gap}")
     if publish:
-        typer.echo(f"version {republish(directory, set_ or []).version} of {directory / 'dataset'} is published")
-    elif missing:
+        version = republish(directory, set_ or [], lambda late: typer.echo(late.describe())).version
+        typer.echo(f"version {version} of {directory / 'dataset'} is published")
+        return
+    late = decide_late(finished_run(directory), set_ or [])
+    typer.echo(late.describe())
+    if late.gaps:
         typer.echo("`curate run` with the same --set does what is missing and nothing else")
     else:
         typer.echo("nothing is missing; --publish makes the next version from the shards there are")
@@ -102,7 +102,7 @@ def what_if(
     png: Annotated[Path | None, typer.Option("--png", metavar="FILE", help="Draw the curves, default all.")] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Print what other rules would keep, what is unknown and what would have to be cut: from the catalog alone."""
+    """Print what other rules would keep, what is unknown, to be cut or scored anew: from the catalog alone."""
     from curate.ask import keep_rates_view
     from curate.ask.what_if_view import as_json, ask_what_if, describe
 

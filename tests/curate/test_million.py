@@ -21,8 +21,9 @@ SETTINGS = ["pack.samples_per_shard=4096"]
 DECIDE = """
 import json, resource, sys
 from pathlib import Path
-from curate.decision.redecide import redecide
-result = redecide(Path(sys.argv[1]), ["keep.motion=flow_mag >= 0.05"])
+from curate.ask.finished import finished_run
+from curate.ask.late import decide_late
+result = decide_late(finished_run(Path(sys.argv[1])), ["keep.motion=flow_mag >= 0.05"]).redecision
 print(json.dumps([len(result.clips), len(result.lost), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
 """
 

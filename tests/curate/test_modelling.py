@@ -1,5 +1,6 @@
 """Early rules: which rows a model sees, what the others are left with, and what a later, looser run adds."""
 
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate.pipeline
+import curate.scores.light
 from curate.config import CurateConfig
 from curate.decision.decide import decide, rule_stats
 from curate.modelling import Models
 from curate.pipeline import Pipeline
-from curate.rundir import RunDir, write_table
+from curate.rundir import RunDir, write_json, write_table
 from curate.stage import FrameStage
 from curate.worker import FRAME, Job
 from shards.config import parse_config
@@ -149,3 +151,57 @@ def test_two_processes_with_a_stage_each_write_what_one_with_both_does(tmp_path:
     costs = second.run("p")
     assert pq.read_table(RunDir(tmp_path / "two").part("models", second.name_of("p"))) == whole
     assert {name: entry["items"] for name, entry in costs["steps"].items()} == {"cheap": 8, "costly": 3}
+
+
+def test_a_changed_model_is_computed_anew_and_the_others_values_are_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Costly reads what cheap adds: another costly leaves cheap alone, another cheap does not."""
+    keep = {"grade": "grade > 6", "motion": "flow_mag >= 2"}
+    modelled(tmp_path / "run", keep)
+    seen.clear()
+    monkeypatch.setattr(Costly, "version", 2)
+    changed, _ = modelled(tmp_path / "run", keep)
+    assert seen == {"costly": 3}
+    fresh, _ = modelled(tmp_path / "fresh", keep)
+    assert changed.equals(fresh)
+    seen.clear()
+    monkeypatch.setattr(Cheap, "version", 2)
+    assert modelled(tmp_path / "run", keep)[0].equals(fresh)
+    assert seen == {"cheap": 8, "costly": 3}
+
+
+def test_a_new_model_is_computed_alone_and_codes_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(curate.pipeline, "frame_stages", lambda config: [Cheap()])
+    modelled(tmp_path / "run", {})
+    monkeypatch.setattr(curate.pipeline, "frame_stages", lambda config: [Cheap(), Costly()])
+    seen.clear()
+    clips, _ = modelled(tmp_path / "run", {})
+    assert seen == {"costly": 10}
+    assert clips.equals(modelled(tmp_path / "fresh", {})[0])
+    assert clips["error"].to_pylist().count("cheap:odd") == 1
+
+
+def test_after_another_scan_of_the_same_video_models_are_not_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As after a change of motion: a new part with the same clips and frames."""
+    modelled(tmp_path, {})
+    run_dir = RunDir(tmp_path)
+    record = {"inputs": [{"key": "k", "uri": "v", "video_id": "v", "stopped": False}], "steps": {}, "frames": {}}
+    for name in ("p", "q"):
+        write_json(run_dir.costs("scan", name), record)
+    for step in ("clips", "videos", "frames"):
+        shutil.copy(run_dir.part(step, "p"), run_dir.part(step, "q"))
+    seen.clear()
+    before = pq.read_table(next(run_dir.part("models", "*").parent.glob("p-*")))
+    monkeypatch.setattr(curate.scores.light.Light, "version", 2)
+    models = Models(Job(CurateConfig(), tmp_path))
+    models.run("q")
+    assert seen == {}
+    assert pq.read_table(run_dir.part("models", models.name_of("q"))).equals(before)
+    other = pq.read_table(run_dir.part("videos", "q")).to_pylist()
+    write_table(run_dir.part("videos", "q"), videos_of(*({**row, "sidecar_caption": "new"} for row in other)))
+    run_dir.part("models", models.name_of("q")).unlink()
+    Models(Job(CurateConfig(), tmp_path)).run("q")
+    assert seen == {"cheap": 10, "costly": 10}  # what came with the source is another

@@ -2,10 +2,12 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+import curate.ask.republish
 from curate.ask.explain import ask_why
 from curate.ask.republish import republish
 from curate.ask.what_if_view import ask_what_if
@@ -64,6 +66,22 @@ def test_tightening_and_going_back_publish_from_the_same_shards_without_a_media_
     assert published(root) == set(clips[1:])
     assert tars(root) == before
     assert verify(root / "dataset") == []
+
+
+def test_deciding_and_publishing_reads_the_catalog_once(root: Path, monkeypatch: pytest.MonkeyPatch):
+    read: list[str] = []
+    read_table = pq.read_table
+
+    def counting(path: Any, columns: Any = None, **arguments: Any) -> Any:
+        if isinstance(path, Path) and path == root / "catalog" / "clips.parquet":
+            read.extend(pq.read_schema(path).names if columns is None else columns)
+        return read_table(path, columns=columns, **arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pq, "read_table", counting)
+        patch.setattr(curate.ask.republish, "write_report", lambda _: None)  # looks at what was written
+        republish(root, ["keep.motion=luma_change >= 103"])
+    assert sorted(read) == sorted(pq.read_schema(root / "catalog" / "clips.parquet").names)
 
 
 def test_a_loosened_rule_names_the_cuts_that_are_missing_and_publishes_nothing(

@@ -97,6 +97,8 @@ def test_an_unknown_code_is_refused_with_those_there_are(tmp_path: Path, capsys:
     (folder / "noise.mp4").write_bytes(b"noise" * 100)
     (folder / "empty.mp4").touch()
     curated(folder, tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"'captoin' is no stage of the run; nearest is caption; name that"):
+        retry(tmp_path / "run", ["captoin:no_captioner"], LineProgress())
     with pytest.raises(ConfigError, match=r"the run's codes are caption:no_captioner \(1\), empty_file \(1\), not_a"):
         retry(tmp_path / "run", ["dead"], LineProgress())
     assert command(["curate", "retry", str(tmp_path / "run"), "--code", "not_a_video"]) == 0

@@ -4,9 +4,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from curate.ask.finished import finished_run
+from curate.ask.late import decide_late
 from curate.config import CurateConfig
 from curate.decision.decide import decide
-from curate.decision.redecide import redecide
 from curate.decision.unscored import columns_not_scored, lacks, passes
 from curate.pipeline import Pipeline
 from shards.config import parse_config
@@ -43,7 +44,8 @@ def test_loosened_rules_name_what_is_lacking_instead_of_deciding_on_nothing(tmp_
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     pq.write_table(clips, tmp_path / "catalog" / "clips.parquet")
     pq.write_table(videos.cast(VIDEO), tmp_path / "catalog" / "videos.parquet")
-    tried = redecide(tmp_path, ["keep.motion=flow_mag >= 0.1", "keep.words=caption IS NOT NULL"])
+    looser = ["keep.motion=flow_mag >= 0.1", "keep.words=caption IS NOT NULL"]
+    tried = decide_late(finished_run(tmp_path), looser).redecision
     assert tried.unscored == [ROWS[0]["clip_id"]]
     assert (tried.gained, tried.lost) == ([], [])
     assert "undecided 1: without caption, caption_source; `curate run` scores these" in tried.describe()
