@@ -9,8 +9,12 @@ from typing import Any
 
 from shards.errors import ConfigError
 
-BENCHES = {"scan": "reelmill.bench.scan:measure", "shards": "reelmill.bench.shards:measure"}
-WITH_PEERS = ("shards",)  # can install what they are held against
+BENCHES = {
+    "scan": "reelmill.bench.scan:measure",
+    "shards": "reelmill.bench.shards:measure",
+    "curate": "reelmill.bench.curate:measure",
+}
+WITH_PEERS = ("curate", "shards")  # can install what they are held against
 
 LEVERS = {"scan": "reelmill.bench.scan_levers:measure"}
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from curate.media.opening import ffmpeg_path
 from curate.media.tools import ffmpeg_builds
 from reelmill.bench import Measurement
 from reelmill.bench import curate_checks as checks
@@ -23,7 +24,8 @@ from reelmill.bench.curate_ray import measure_ray
 from reelmill.bench.curate_videos import BenchVideo, bench_videos
 from reelmill.bench.peer_venvs import PeerFailed, peer_venv
 from reelmill.bench.process_tree import TreeCost, run_tree
-from reelmill.bench.scan import made_tiny, verification_cpu_s
+from reelmill.bench.processes import run_command
+from reelmill.bench.scan import made_tiny, null_decode, verification_cpu_s
 from shards.errors import StoreError
 from shards.facts import machine_facts, package_versions
 
@@ -74,13 +76,19 @@ def measure(peers: bool = False, ray_passes: int = 3) -> Measurement:
         folder = Path(scratch)
         videos = bench_videos(folder / "in", int(os.environ.get("REELMILL_BENCH_VIDEOS", "20")))
         rows, failed = run_systems(videos, folder, list(SYSTEMS) if peers else [OURS, "reelmill encode"])
+        decode_s = plain_decode_cpu_s([video.path for video in videos])
         ray = measure_ray(folder / "ray", ray_passes)
     ran = {name.partition(" ")[0] for name in rows if not name.startswith(OURS)}
     if peers and len(ran) < PEERS_NEEDED:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise StoreError(f"bench curate ran {len(ran)} peers; {PEERS_NEEDED} are needed; {reasons}")
     ours = rows[OURS]
-    figures = {"ray_over_local": ray.ray_over_local, "exact_clips": ours.exact, "unaccounted_s": ours.unaccounted_s}
+    figures = {
+        "cpu_per_decode": ours.cpu_s / decode_s,
+        "ray_over_local": ray.ray_over_local,
+        "exact_clips": ours.exact,
+        "unaccounted_s": ours.unaccounted_s,
+    }
     reencoding = [row.cpu_s for name, row in rows.items() if SYSTEMS[name].encodes and not name.startswith(OURS)]
     if reencoding:
         figures["vs_best_reencoding_peer"] = min(reencoding) / ours.cpu_s
@@ -90,7 +98,8 @@ def measure(peers: bool = False, ray_passes: int = 3) -> Measurement:
         bench="curate",
         figures=figures,
         limits=LIMITS,
-        peers={f"{name}_cpu_s": row.cpu_s for name, row in rows.items() if not name.startswith(OURS)},
+        peers={"ffmpeg_null_decode_cpu_s": decode_s}
+        | {f"{name}_cpu_s": row.cpu_s for name, row in rows.items() if not name.startswith(OURS)},
         details={
             **{f"{name}_{key}": value for name, row in rows.items() for key, value in asdict(row).items()},
             **{f"{name}_failed": reason for name, reason in failed.items()},
@@ -98,7 +107,13 @@ def measure(peers: bool = False, ray_passes: int = 3) -> Measurement:
         },
         machine=machine_facts(),
         versions=package_versions() | ffmpeg_builds(None) | _peer_versions(rows),
+        floors=FLOORS if peers else {name: FLOORS[name] for name in ("exact_clips",)},
     )
+
+
+def plain_decode_cpu_s(paths: Sequence[Path]) -> float:
+    """CPU seconds of one `ffmpeg -threads 1 -i FILE -f null -` of each file."""
+    return sum(run_command([ffmpeg_path(), *null_decode(path)]).cpu_s for path in paths)
 
 
 def run_systems(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from reelmill.bench.process_tree import WORK, TreeCost, run_tree
 from reelmill.bench.processes import cache_folder
-from reelmill.bench.scan import pinned_video
+from reelmill.bench.scan import made_tiny, pinned_video
 
 DAEMON = "ray daemons"
 _DAEMONS = (
@@ -54,9 +54,8 @@ def kind_of(command: str) -> str:
 
 def measure_ray(folder: Path, passes: int = 3) -> RayCost:
     """Run both executors in turn, so often."""
-    long, tiny = [
-        _twins(folder / name, path) for name, path in (("long", pinned_video(cache_folder())), ("tiny", None))
-    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    long, tiny = _twins(folder / "long", pinned_video(cache_folder())), _twins(folder / "tiny", made_tiny(folder))
     cost = RayCost({name: [] for name in EXECUTORS}, {name: [] for name in EXECUTORS}, [], {n: [] for n in EXECUTORS})
     for number in range(passes):
         for executor in EXECUTORS:

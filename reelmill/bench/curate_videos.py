@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,20 +34,16 @@ class BenchVideo:
 
 
 def bench_videos(folder: Path, number: int = NUM_VIDEOS, duration_s: int = 10) -> list[BenchVideo]:
-    """The videos, linked into a folder of their own under plain names, so that peers may write beside them."""
+    """The videos, copied into a folder of their own under plain names, so that peers may write beside them."""
     folder.mkdir(parents=True, exist_ok=True)
     found = [*_real(), *(BenchVideo(path, None) for path in fetch_real_clips())][:number]
     found += [_drawn(place, duration_s) for place in range(number - len(found))]
     placed = []
     for place, video in enumerate(found):
         link = folder / f"{place:02d}_{video.path.stem}{video.path.suffix}"
-        os.link(video.path, link) if _same_disk(video.path, folder) else link.write_bytes(video.path.read_bytes())
+        shutil.copyfile(video.path, link)
         placed.append(BenchVideo(link, video.cuts))
     return placed
-
-
-def _same_disk(path: Path, folder: Path) -> bool:
-    return path.stat().st_dev == folder.stat().st_dev and os.access(path, os.W_OK)
 
 
 def _real() -> list[BenchVideo]:

@@ -28,11 +28,11 @@ def doctor() -> None:
 
 
 def bench(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Which one: scan, shards.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which one: curate, scan, shards.")],
     as_json: JsonOption = False,
     peers: Annotated[
         bool,
-        typer.Option("--peers", help="Install other readers below the cache folder and measure them too (shards)."),
+        typer.Option("--peers", help="Install and measure other tools too, below the cache folder (curate, shards)."),
     ] = False,
     levers: Annotated[
         bool, typer.Option("--levers", help="What each lever of the scan saves, and does to verdicts.")

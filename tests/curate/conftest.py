@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from tests.curate.ray_cluster import TwoNodes
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[TwoNodes]":
     """Two nodes of one CPU each, connected."""
     from tests.curate.ray_cluster import two_nodes as start

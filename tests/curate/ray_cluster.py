@@ -133,10 +133,12 @@ class TwoNodes:
 
 @contextmanager
 def two_nodes(folder: Path) -> Iterator[TwoNodes]:
-    """Start the cluster with a token of its own; stop it afterwards."""
-    own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    before = {name: os.environ.get(name) for name in own}
-    os.environ.update(own)
+    """Start the cluster with a token; stop it afterwards.
+
+    The token stays in the environment: Ray reads it once in the life of a process, and later clusters need the same.
+    """
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray.shutdown()
     raylet: Any = ray._raylet
     raylet.Config.initialize("")  # Ray reads the mode at its import, which may be long ago
@@ -146,6 +148,3 @@ def two_nodes(folder: Path) -> Iterator[TwoNodes]:
     finally:
         ray.shutdown()
         nodes.cluster.shutdown()
-        os.environ.update({name: value for name, value in before.items() if value is not None})
-        for name in (name for name, value in before.items() if value is None):
-            del os.environ[name]

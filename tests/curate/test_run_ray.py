@@ -16,9 +16,10 @@ from curate.config import load_curate_config
 from curate.pipeline import Pipeline
 from curate.run import Curated
 from curate.run_ray import pools_of
+from reelmill.cli import run
 from shards.errors import ConfigError
 from tests.curate.ray_cluster import TwoNodes
-from tests.curate.tiny_runs import curated
+from tests.curate.tiny_runs import curated, draw
 
 pytestmark = pytest.mark.ray
 
@@ -118,6 +119,25 @@ def test_a_killed_worker_costs_its_own_part_and_no_other(
     assert nodes.redone() == 1
 
 
+def test_a_job_runs_on_the_cluster_and_its_exit_code_is_ours(
+    nodes: TwoNodes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """With every clip kept it ends with 0, with a rule that rejects all of them with 1."""
+    draw(tmp_path / "in", ["a", "b"])
+    (tmp_path / "env.yaml").write_text(f"env_vars: {{PYTHONPATH: {ROOT}}}\n")
+    words = ["curate", "submit", "curate/scan_only", str(tmp_path / "in"), "--output", str(tmp_path / "run")]
+    words += ["--address", f"http://{nodes.cluster.webui_url}", "--runtime-env", str(tmp_path / "env.yaml")]
+    words += ["--python", sys.executable]
+    rules = [f"keep.{name}=null" for name in ("motion", "light", "contrast", "sharpness", "borders")]
+    sets = [word for rule in [*rules, "scenes.min_clip_s=0.5"] for word in ("--set", rule)]
+    assert run([*words, *sets]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("raysubmit_")
+    assert f"dataset  {tmp_path / 'run' / 'dataset'} v1" in said.err
+    assert run([*words, *sets, "--set", "keep.motion=flow_mag >= 1000"]) == 1
+    assert "rule motion (flow_mag >= 1000) rejects all" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_worker_killed_at_its_cuts_costs_its_own_shard_and_no_other(
     nodes: TwoNodes, nine_videos: Path, local_files: dict[str, str], tmp_path: Path
@@ -183,10 +203,16 @@ def test_models_in_two_pools_give_the_same_bytes_as_this_process(nodes: TwoNodes
         "embed": {"clip": clip, "num_frames": 4},
         "caption": {"model": {"path": str(save_tiny_blip2(tmp_path / "blip2"))}, "tile_px": 32, "max_new_tokens": 6},
     }
-    run = {"workers": 2, "part_videos": 3, "executor": "ray", "model_cpus": 0.5, "pools": {"caption": {"cpus": 0.25}}}
+    spread_run = {
+        "workers": 2,
+        "part_videos": 3,
+        "executor": "ray",
+        "model_cpus": 0.5,
+        "pools": {"caption": {"cpus": 0.25}},
+    }
     local = curated(nine_videos, tmp_path / "local", run={"workers": 1, "part_videos": 3}, **models)
     assert local.problems == []
-    spread = curated(nine_videos, tmp_path / "ray", run=run, **models)
+    spread = curated(nine_videos, tmp_path / "ray", run=spread_run, **models)
     check_whole(spread, data_files(local.run_dir.root))
     assert len(nodes.begun()) == 18
 

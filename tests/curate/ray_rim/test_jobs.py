@@ -1,6 +1,5 @@
-"""Jobs: what is refused before anything is sent, and a tiny run sent to a real cluster and followed."""
+"""What a job is made of, and what is refused before anything is sent; `test_run_ray.py` sends one."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,10 +8,6 @@ import yaml
 from curate.ray_rim.jobs import CurationJob, read_runtime_env
 from reelmill.cli import run
 from shards.errors import ConfigError
-from tests.curate.ray_cluster import TwoNodes
-from tests.curate.tiny_runs import draw
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_entrypoint_is_the_command_itself_quoted():
@@ -57,23 +52,3 @@ def test_a_template_is_printed_with_the_command(capsys: pytest.CaptureFixture[st
     job = yaml.safe_load(capsys.readouterr().out)
     assert job["spec"]["entrypoint"].startswith("python -m reelmill curate run curate/scan_only /in --output /run")
     assert job["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["replicas"] == 5
-
-
-@pytest.mark.ray
-def test_a_job_runs_on_the_cluster_and_its_exit_code_is_ours(
-    nodes: TwoNodes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    """With every clip kept it ends with 0, with a rule that rejects all of them with 1."""
-    draw(tmp_path / "in", ["a", "b"])
-    (tmp_path / "env.yaml").write_text(f"env_vars: {{PYTHONPATH: {ROOT}}}\n")
-    words = ["curate", "submit", "curate/scan_only", str(tmp_path / "in"), "--output", str(tmp_path / "run")]
-    words += ["--address", f"http://{nodes.cluster.webui_url}", "--runtime-env", str(tmp_path / "env.yaml")]
-    words += ["--python", sys.executable]
-    rules = [f"keep.{name}=null" for name in ("motion", "light", "contrast", "sharpness", "borders")]
-    sets = [word for rule in [*rules, "scenes.min_clip_s=0.5"] for word in ("--set", rule)]
-    assert run([*words, *sets]) == 0
-    said = capsys.readouterr()
-    assert said.out.startswith("raysubmit_")
-    assert f"dataset  {tmp_path / 'run' / 'dataset'} v1" in said.err
-    assert run([*words, *sets, "--set", "keep.motion=flow_mag >= 1000"]) == 1
-    assert "rule motion (flow_mag >= 1000) rejects all" in capsys.readouterr().err
