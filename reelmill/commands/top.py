@@ -37,12 +37,35 @@ def bench(
     levers: Annotated[
         bool, typer.Option("--levers", help="What each lever of the scan saves, and does to verdicts.")
     ] = False,
+    compare: Annotated[
+        str | None,
+        typer.Option("--compare", help="train: real trainings that differ in objectives, codecs, traps or long."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", help="--compare: folder of the trainings.")] = Path("compare"),
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="--compare: size, e.g. --set steps=200.")
+    ] = None,
 ) -> None:
     """Measure against named peers and limits, in one run. Exit code 1 if a limit is missed."""
+    if compare is not None:
+        _compare(name, compare, output, set_ or [])
+        return
     from reelmill.bench import run_bench
 
     if run_bench(name, as_json, peers, levers).missed:
         raise typer.Exit(1)
+
+
+def _compare(name: str, comparison: str, output: Path, overrides: list[str]) -> None:
+    from reelmill.bench.train_compare import CompareConfig, compare, table
+    from shards.config import apply_overrides, parse_config
+    from shards.errors import ConfigError
+
+    if name != "train":
+        raise ConfigError(f"bench is {name!r} with --compare; train is allowed; leave --compare out")
+    config = parse_config(CompareConfig, apply_overrides({}, overrides), "compare")
+    output.mkdir(parents=True, exist_ok=True)
+    typer.echo("\n".join(table(compare(comparison, config, output))))
 
 
 def demo(
