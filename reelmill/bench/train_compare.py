@@ -39,6 +39,11 @@ OBJECTIVES: Mapping[str, Sequence[str]] = {
 CODECS: Mapping[str, Sequence[str]] = {
     "fixed transform": (),
     "learned image autoencoder": ("codec={kind: autoencoder}",),
+    "learned video autoencoder": (
+        "codec={kind: video_autoencoder, norm_groups: 8, frames_per_latent: 2, pixels_per_latent: 4}",
+        "codec.latent_channels=32",  # as many numbers a frame as the image autoencoder
+        "codec.training={steps: 600, learning_rate: 0.002, perceptual: {kind: none}, adversarial: null}",
+    ),
 }
 PROMPTED = {"objectives": OBJECTIVES, "codecs": CODECS}
 COMPARISONS = (*PROMPTED, "traps", "long")

@@ -1,5 +1,7 @@
 """What the network is told: masks, levels, columns, drops, and LVDM's three switches."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -238,15 +240,17 @@ def test_signals_add_nothing_at_the_start_and_then_tell_values_apart():
     assert build_signals(ConditionsConfig(), 16) is None
 
 
-def example_of(tiny, *overrides: str):
+def example_of(tiny, tmp_path: Path, *overrides: str):
     config, world = tiny(*overrides), World(torch.device("cpu"))
-    frozen, batches = prepare(config, MovingSquares(), world)
+    frozen, batches = prepare(config, MovingSquares(), world, tmp_path)
     step = DenoisingStep(config, Engine(config, frozen, world), world)
     return step, step.example(next(batches))
 
 
-def test_a_batch_with_frames_is_corrupted_place_by_place(tiny):
-    step, example = example_of(tiny, "codec={kind: transform, haar_frames: 1}", "conditions.frames={drop: 0.0}")
+def test_a_batch_with_frames_is_corrupted_place_by_place(tiny, tmp_path):
+    step, example = example_of(
+        tiny, tmp_path, "codec={kind: transform, haar_frames: 1}", "conditions.frames={drop: 0.0}"
+    )
     assert torch.equal(example.corrupted.x_BTCHW[:, 0], example.z_BTCHW[:, 0])  # s is 0: clean
     assert not torch.equal(example.corrupted.x_BTCHW[:, 1], example.z_BTCHW[:, 1])
     loss, by_level = step._loss(example)
@@ -254,8 +258,8 @@ def test_a_batch_with_frames_is_corrupted_place_by_place(tiny):
     assert torch.isfinite(loss)
 
 
-def test_without_text_no_caption_is_asked_for(tiny):
-    step, example = example_of(tiny, "conditions={text: null}")
+def test_without_text_no_caption_is_asked_for(tiny, tmp_path):
+    step, example = example_of(tiny, tmp_path, "conditions={text: null}")
     assert example.words_BL.eq(0).all()
     assert not any(name.startswith(("text.", "film.")) for name in step.engine.parameters)
 

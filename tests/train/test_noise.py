@@ -6,6 +6,8 @@ import torch
 from shards.config import parse_config
 from shards.errors import ConfigError
 from train.config import TrainConfig
+from train.denoising import DenoisingStep
+from train.engine import Engine
 from train.objectives.noise import (
     BaseResidualNoiseConfig,
     IndependentNoiseConfig,
@@ -15,6 +17,10 @@ from train.objectives.noise import (
     correlate,
     covariance,
 )
+from train.parallel import World
+from train.randomness import keyed
+from train.sample.generate import load
+from train.trainer import fit
 
 PRIORS = [
     IndependentNoiseConfig(),
@@ -71,3 +77,19 @@ def test_independent_noise_is_handed_on_untouched():
 def test_a_key_of_another_prior_is_refused():
     with pytest.raises(ConfigError, match="alpha is not a known key"):
         parse_config(TrainConfig, {"noise_prior": {"kind": "independent", "alpha": 1.0}})
+
+
+def test_loss_and_sampler_draw_noise_of_the_prior(tiny, squares, tmp_path):
+    """With alpha 99 all frames share nearly all noise, so neighbouring frames are nearly equal; and both are keyed."""
+    config = tiny("noise_prior={kind: mixed, alpha: 99}", "budget.steps=1")
+    fit(config, tmp_path, source=squares)
+    model, world = load(tmp_path), World(torch.device("cpu"))
+    step = DenoisingStep(config, Engine(config, model.frozen, world), world)
+    clips = next(squares.batches(0, 1, None))
+    trained = step.example(clips).noise_BTCHW
+    starts = [model._noise([keyed(seed, 0, 0, 1) for seed in (3, 4)]) for _ in range(2)]
+    for noise_BTCHW in (trained, starts[0]):
+        assert noise_BTCHW.std() == pytest.approx(1, abs=0.1)
+        assert (noise_BTCHW[:, 0] - noise_BTCHW[:, 1]).std() < 0.02
+    assert torch.equal(trained, step.example(clips).noise_BTCHW)
+    assert torch.equal(*starts)

@@ -43,8 +43,16 @@ def generate_long(
     """
     networks = (model, *fillers)
     window = model.frozen.latent_TCHW[0]
-    length = -(-num_frames // model.frozen.codec.frames_per_latent)
+    codec = model.frozen.codec
+    alone = int(codec.first_frame_alone)
+    length = alone - (alone - num_frames) // codec.frames_per_latent
     plan = plan_windows(windows or model.config.windows, length, window)
+    if alone and len(plan.calls) > 1:
+        raise ConfigError(
+            f"codec is {model.config.codec.kind}, whose first latent frame holds one picture and the others "
+            f"{codec.frames_per_latent}, so a clip cannot begin within a video; at most "
+            f"{alone + codec.frames_per_latent * (window - alone)} frames are allowed with it; ask for fewer"
+        )
     for filler in fillers:
         _check_same_codec(model, filler)
     for call in plan.calls:
