@@ -48,6 +48,16 @@ def sample(
     prompt: Annotated[list[str], typer.Option("--prompt", help="Text of a sample; may be given several times.")],
     output: Annotated[Path, typer.Option("--output", help="Folder for one .gif per prompt and a contact sheet.")],
     seed: Annotated[int, typer.Option("--seed", help="Of the first prompt; the next ones count up.")] = 0,
+    class_: Annotated[
+        int | None, typer.Option("--class", min=0, help="Class of the samples, if the model knows classes.")
+    ] = None,
+    score: Annotated[
+        list[str] | None,
+        typer.Option("--score", metavar="COLUMN=VALUE", help="Score that the samples should have, in its unit."),
+    ] = None,
+    first_frame: Annotated[
+        Path | None, typer.Option("--first-frame", metavar="PICTURE", help="Picture that the videos begin with.")
+    ] = None,
     frames: Annotated[
         int | None, typer.Option("--frames", min=1, help="Frames of each video; default: the model's own clip.")
     ] = None,
@@ -65,13 +75,16 @@ def sample(
     ] = None,
 ) -> None:
     """Generate videos from prompts; longer ones than the model's clips by windows."""
-    from reelmill.samples import write_samples
+    from reelmill.samples import first_frames, write_samples
     from train.sample.generate import load, with_overrides
     from train.sample.long import generate_long
 
     loaded = load(model)
     config = with_overrides(loaded.config, set_ or [])
-    wishes = loaded.wishes(prompt, range(seed, seed + len(prompt)))
+    count = len(prompt)
+    wishes = loaded.wishes(
+        prompt, range(seed, seed + count), None if class_ is None else [class_] * count, _scores(score or [], count)
+    )
     videos_BTHWC = generate_long(
         loaded,
         wishes,
@@ -79,6 +92,20 @@ def sample(
         windows=config.windows,
         sampler=config.sampler if set_ else None,
         fillers=[load(path) for path in filler or ()],
+        begin_BTHWC=None if first_frame is None else first_frames(first_frame, loaded, count),
     )
     for path in write_samples(videos_BTHWC, prompt, output):
         typer.echo(path)
+
+
+def _scores(texts: list[str], count: int) -> dict[str, list[float]]:
+    from shards.errors import ConfigError
+
+    scores: dict[str, list[float]] = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            scores[name] = [float(value)] * count
+        except ValueError:
+            raise ConfigError(f"--score is {text!r}; COLUMN=NUMBER is allowed; write --score motion=12.5") from None
+    return scores

@@ -55,6 +55,16 @@ def test_the_first_window_is_the_short_video_and_later_ones_hold_its_end(model):
     assert not np.array_equal(held[:, 1:], video[:, 4:7])  # noise of a later call is its own
 
 
+def test_a_video_can_begin_with_a_picture(model):
+    picture = np.full((1, 1, 16, 16, 3), 30, np.uint8)
+    windows = AutoregressiveWindowConfig(overlap=1)
+    video = generate_long(model, model.wishes(PROMPT), 7, windows=windows, begin_BTHWC=picture)
+    assert np.abs(video[:, :1].astype(int) - 30).max() <= 2
+    assert np.ptp(video[:, 1].astype(int)) > 10
+    with pytest.raises(ConfigError, match="begins with 4 given latent frames; the first call covers 4"):
+        generate_long(model, model.wishes(PROMPT), 7, windows=windows, begin_BTHWC=picture.repeat(4, axis=1))
+
+
 def test_a_long_video_depends_on_its_prompt_and_seed_alone(model):
     windows = HierarchicalWindowConfig(num_levels=1)
     together = generate_long(model, model.wishes(PROMPT * 2, [5, 6]), 10, windows=windows, batch_size=3)

@@ -8,6 +8,7 @@ from train.sample.windows import (
     AutoregressiveWindowConfig,
     HierarchicalWindowConfig,
     SingleWindowConfig,
+    begin_with,
     merge,
     plan_windows,
 )
@@ -68,6 +69,16 @@ def test_1024_frames_from_clips_of_five_need_log_many_rounds():
     assert [len(calls) for calls in plan.rounds] == [1, 1, 1, 1, 16, 64, 256]
     assert plan.length == 1025
     assert len(plan_windows(AutoregressiveWindowConfig(), 1024, 5).rounds) == 256
+
+
+def test_a_video_that_begins_with_given_frames_has_them_in_its_first_call():
+    plan = begin_with(plan_windows(AutoregressiveWindowConfig(), 9, 5), 2)
+    assert plan.calls[0].written == (2, 3, 4)
+    assert plan.calls[1].written == (5, 6, 7, 8)
+    keys = plan_windows(HierarchicalWindowConfig(), 17, 5)
+    assert begin_with(keys, 1).calls[0].written == (4, 8, 12, 16)
+    with pytest.raises(ConfigError, match="at a distance of 4; give fewer"):
+        begin_with(keys, 2)
 
 
 def test_merging_writes_what_was_made_and_keeps_what_was_given():

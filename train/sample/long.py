@@ -10,7 +10,7 @@ from shards.errors import ConfigError
 from train.conditions.frames import FramesConditionConfig
 from train.sample.config import SamplerConfig
 from train.sample.generate import GivenLatents, TextToVideo, Wishes
-from train.sample.windows import Call, WindowPlan, WindowsConfig, merge, plan_windows
+from train.sample.windows import Call, WindowPlan, WindowsConfig, begin_with, merge, plan_windows
 
 _FITTING_MASKS = {"prediction": ("prediction", "random"), "interpolation": ("interpolation", "random")}
 
@@ -24,6 +24,7 @@ def generate_long(
     windows: WindowsConfig | None = None,
     sampler: SamplerConfig | None = None,
     fillers: Sequence[TextToVideo] = (),
+    begin_BTHWC: np.ndarray | None = None,
     batch_size: int = 16,
 ) -> np.ndarray:
     """Videos of any length, uint8 RGB of shape (B, num_frames, H, W, C).
@@ -36,6 +37,7 @@ def generate_long(
         sampler: default: that of each network's own config.
         fillers: hierarchical: networks of the first, second, … filling of gaps; the last serves the rest, none is the
             model itself.
+        begin_BTHWC: frames that the videos begin with, uint8; a whole number of latent frames.
         batch_size: short clips computed at once.
 
     Raises:
@@ -53,11 +55,14 @@ def generate_long(
             f"{codec.frames_per_latent}, so a clip cannot begin within a video; at most "
             f"{alone + codec.frames_per_latent * (window - alone)} frames are allowed with it; ask for fewer"
         )
+    begin_BTCHW = None if begin_BTHWC is None else model.encode(torch.from_numpy(begin_BTHWC))
+    if begin_BTCHW is not None:
+        plan = begin_with(plan, begin_BTCHW.shape[1])
     for filler in fillers:
         _check_same_codec(model, filler)
     for call in plan.calls:
         _check_trained(_network_of(networks, call), call)
-    long_BTCHW = _carry_out(plan, networks, wishes, sampler, batch_size)[:, :length]
+    long_BTCHW = _carry_out(plan, networks, wishes, sampler, begin_BTCHW, batch_size)[:, :length]
     videos = [model.decode(row_1TCHW)[0, :num_frames] for row_1TCHW in long_BTCHW.split(1)]
     return torch.stack(videos).cpu().numpy()
 
@@ -67,11 +72,14 @@ def _carry_out(
     networks: Sequence[TextToVideo],
     wishes: Wishes,
     sampler: SamplerConfig | None,
+    begin_BTCHW: Tensor | None,
     batch_size: int,
 ) -> Tensor:
     """The long latent in the first network's scale."""
     first, rows = networks[0], len(wishes.prompts)
     long_BTCHW = torch.zeros(rows, plan.length, *first.frozen.latent_TCHW[1:], device=first.device)
+    if begin_BTCHW is not None:
+        long_BTCHW[:, : begin_BTCHW.shape[1]] = begin_BTCHW
     number = 0
     for calls in plan.rounds:  # calls of a round are rows of one batch
         network = _network_of(networks, calls[0])

@@ -9,7 +9,7 @@ A call names the latent frames it covers and which of them are given; what is no
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
@@ -121,6 +121,22 @@ def plan_windows(config: WindowsConfig, length: int, window: int) -> WindowPlan:
             tuple(Call(level + 1, stride, tuple(start + stride * k for k in range(window)), ends) for start in starts)
         )
     return WindowPlan(last + 1, (*rounds, *fillings))
+
+
+def begin_with(plan: WindowPlan, num_given: int) -> WindowPlan:
+    """The plan of a video whose first latent frames exist already.
+
+    Raises:
+        ConfigError: the first call would have nothing to make, or covers other frames than the first.
+    """
+    first = plan.calls[0]
+    given = tuple(index < num_given for index in first.indices)
+    if all(given) or sum(given) < num_given:
+        raise ConfigError(
+            f"a video begins with {num_given} given latent frames; the first call covers {len(first.indices)} at a "
+            f"distance of {first.stride}; give fewer"
+        )
+    return replace(plan, rounds=((replace(first, given=given),), *plan.rounds[1:]))
 
 
 def merge(long_BTCHW: Tensor, calls: Sequence[Call], made: Sequence[Tensor]) -> Tensor:
