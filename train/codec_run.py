@@ -48,6 +48,25 @@ def train_video_codec(
     return run.codec.eval(), run.finish()
 
 
+def trained_codec(config: VideoAutoencoderConfig) -> VideoAutoencoder:
+    """The codec of an earlier stage, `codec.weights`.
+
+    Raises:
+        ConfigError: there is no checkpoint, or it is of another codec.
+    """
+    path = Path(config.weights or "")
+    folder = checkpoint.find(path / "codec" if (path / "codec").is_dir() else path)
+    saved, now = checkpoint.read_document(folder, "config")["codec"], config.resolved()
+    changed = [key for key in now if key not in ("training", "weights") and saved.get(key) != now[key]]
+    if changed:
+        raise ConfigError(
+            f"codec.weights {config.weights} differs in {', '.join(changed)}; the same are allowed; copy its codec"
+        )
+    codec = VideoAutoencoder(config)
+    codec.load_state_dict(checkpoint.read_tensors(folder, "codec"))
+    return codec.eval()
+
+
 class _CodecRun:
     def __init__(self, config: TrainConfig, codec: VideoAutoencoderConfig, world: World, output: Path) -> None:
         self.config, self.codec_config, self.world, self.output = config, codec, world, output

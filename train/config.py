@@ -27,7 +27,7 @@ from train.metrics import MetricsConfig
 from train.models.codec import CodecConfig
 from train.models.codec_transform import TransformCodecConfig
 from train.models.temporal import ConvMixerConfig, MixerConfig
-from train.models.text import TextConfig
+from train.models.text import TextConfig, WordsConfig
 from train.models.trunk import TrunkConfig
 from train.models.unet import UNetConfig
 from train.objectives.noise import IndependentNoiseConfig, NoisePriorConfig
@@ -93,7 +93,7 @@ class TrainConfig(Config):
     resampler: Literal["none"] = Field(
         default="none", description="Temporal resampler at sites: all keep the latent's frames."
     )
-    text: TextConfig = Field(default_factory=TextConfig, description="Vocabulary and text encoder.")
+    text: TextConfig = Field(default_factory=WordsConfig, description="Vocabulary and text encoder.")
     noise_prior: NoisePriorConfig = Field(default_factory=IndependentNoiseConfig, description="Noise across frames.")
     objective: ObjectiveConfig = Field(default_factory=ObjectiveConfig, description="What the network learns.")
     conditions: ConditionsConfig = Field(default_factory=ConditionsConfig, description="What the network is told.")
@@ -105,10 +105,21 @@ class TrainConfig(Config):
     windows: WindowsConfig = Field(
         default_factory=SingleWindowConfig, description="How long videos are cut into calls."
     )
-    method: Literal["denoising"] = Field(default="denoising", description="Loop body: one network, one loss.")
+    method: Literal["denoising", "autoencoding"] = Field(
+        default="denoising",
+        description="denoising: codec, then the denoiser. autoencoding: the video autoencoder alone, for runs to come.",
+    )
     budget: BudgetConfig = Field(default_factory=lambda: BudgetConfig(steps=1500), description="When training ends.")
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig, description="Checkpoints.")
     metrics: MetricsConfig = Field(default_factory=MetricsConfig, description="Reports.")
+
+    @model_validator(mode="after")
+    def _a_codec_to_train(self) -> "TrainConfig":
+        if self.method == "autoencoding" and self.codec.kind != "video_autoencoder":
+            raise ValueError(
+                f"method is autoencoding with codec {self.codec.kind}; video_autoencoder is allowed; change one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _mixer_has_sites(self) -> "TrainConfig":

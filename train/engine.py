@@ -14,7 +14,7 @@ from train.ema import Ema
 from train.latents import LatentScale
 from train.models.codec import AnyCodec, build_codec, check_codec, codec_record, codec_tensors, latent_shape
 from train.models.denoiser import VideoDenoiser
-from train.models.text import Vocabulary
+from train.models.text import AnyText, text_of
 from train.network import build_network
 from train.optim import build_optimizers, load_optimizers, optimizer_tensors
 from train.parallel import World, full, like, shard
@@ -28,7 +28,7 @@ class Frozen:
 
     codec: AnyCodec
     scale: LatentScale
-    vocabulary: Vocabulary
+    vocabulary: AnyText
     latent_TCHW: tuple[int, int, int, int]
 
 
@@ -58,7 +58,7 @@ class Engine:
             return None
         documents = {
             "config": self.config.resolved(),
-            "vocabulary": self.frozen.vocabulary.words,
+            "vocabulary": self.frozen.vocabulary.document(),
             "codec": codec_record(self.frozen.codec),
         }
         return checkpoint.save(root, step, groups, documents, record, self.config.checkpoint.keep)
@@ -92,11 +92,11 @@ def load_frozen(config: TrainConfig, folder: Path, device: torch.device) -> Froz
     if codec_tensors(codec):
         codec.load_state_dict(checkpoint.read_tensors(folder, "codec"))
     scale = checkpoint.read_tensors(folder, "latents")
-    vocabulary = Vocabulary(checkpoint.read_document(folder, "vocabulary"))
+    vocabulary = text_of(config.text, checkpoint.read_document(folder, "vocabulary"), device)
     return freeze(config, codec.to(device), LatentScale(scale["mean_C"], scale["std_C"]).to(device), vocabulary)
 
 
-def freeze(config: TrainConfig, codec: AnyCodec, scale: LatentScale, vocabulary: Vocabulary) -> Frozen:
+def freeze(config: TrainConfig, codec: AnyCodec, scale: LatentScale, vocabulary: AnyText) -> Frozen:
     """Bring the frozen parts together."""
     view = config.data.view
     shape = latent_shape(codec, view.num_frames, view.height, view.width)

@@ -11,6 +11,7 @@ from train.config import TrainConfig
 from train.data import ShardSource
 from train.models.codec import build_codec, latent_shape
 from train.models.denoiser import VideoDenoiser
+from train.models.text import nothing_said
 from train.network import build_network
 from train.parameters import trained_names
 from train.parameters.start import new_names
@@ -30,7 +31,7 @@ def describe(config: TrainConfig, source: ShardSource | None = None) -> dict[str
         ConfigError: the run could not start (no shards, no batch, sizes that do not fit).
     """
     source = source or ShardSource(config.data)
-    vocabulary = vocabulary_of(config, source.captions())
+    vocabulary = vocabulary_of(config, source.captions(), torch.device("cpu"))
     return {
         "data": describe_data(config, source),
         "vocabulary_words": len(vocabulary.words),
@@ -64,7 +65,7 @@ def describe_model(config: TrainConfig, vocabulary_size: int) -> dict[str, Any]:
     new = frozenset() if config.start is None else new_names(config.start, network)
     sizes = {name: value.numel() for name, value in network.named_parameters()}
     trained = sum(sizes[name] for name in trained_names(config.parameters, sizes, new))
-    forward_flop, saved_B = _forward_cost(network, config, latent)
+    forward_flop, saved_B = _forward_cost(network, config, vocabulary_size, latent)
     return {
         "latent_TCHW": list(latent),
         "tokens_per_clip": latent[0] * latent[2] * latent[3],
@@ -80,10 +81,12 @@ def describe_model(config: TrainConfig, vocabulary_size: int) -> dict[str, Any]:
     }
 
 
-def _forward_cost(network: VideoDenoiser, config: TrainConfig, latent: tuple[int, ...]) -> tuple[int, int]:
+def _forward_cost(
+    network: VideoDenoiser, config: TrainConfig, vocabulary_size: int, latent: tuple[int, ...]
+) -> tuple[int, int]:
     """Operations, and bytes kept for the backward pass (in float32), of one clip on the meta device."""
     x_BTCHW, level_BT = torch.empty(1, *latent, device="meta"), torch.empty(1, latent[0], device="meta")
-    words_BL = torch.empty(1, config.text.max_words, dtype=torch.int64, device="meta")
+    words_BL = nothing_said(config.text, vocabulary_size, 1).to("meta")
     given = {name: value.to("meta") for name, value in nothing_told(config.conditions, latent, 1).items()}
     kept: dict[int, int] = {}
     parameters = {id(value) for value in network.parameters()}

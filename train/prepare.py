@@ -5,9 +5,11 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 
+import torch
+
 from shards.errors import ConfigError
 from train import checkpoint
-from train.codec_run import train_video_codec
+from train.codec_run import train_video_codec, trained_codec
 from train.codec_stage import train_codec
 from train.config import TrainConfig
 from train.data import Clips, ClipSource
@@ -16,16 +18,16 @@ from train.latents import measure
 from train.models.autoencoder import AutoencoderConfig
 from train.models.autoencoder3d import VideoAutoencoderConfig
 from train.models.codec import build_codec
-from train.models.text import Vocabulary
+from train.models.text import AnyText, Vocabulary, build_text
 from train.parallel import World
 from train.parameters.start import start_folder
 
 log = logging.getLogger(__name__)
 
 
-def vocabulary_of(config: TrainConfig, captions: Iterable[str]) -> Vocabulary:
-    """Words of the captions; none without a text condition."""
-    return Vocabulary([]) if config.conditions.text is None else Vocabulary.of(captions, config.text)
+def vocabulary_of(config: TrainConfig, captions: Iterable[str], device: torch.device) -> AnyText:
+    """Words of the captions, or a frozen encoder; none without a text condition."""
+    return Vocabulary([]) if config.conditions.text is None else build_text(config.text, captions, device)
 
 
 def prepare(config: TrainConfig, source: ClipSource, world: World, output: Path) -> tuple[Frozen, Iterator[Clips]]:
@@ -33,14 +35,17 @@ def prepare(config: TrainConfig, source: ClipSource, world: World, output: Path)
     folder = start_folder(config.start)
     if folder is not None:  # weights mean what they meant only with the parts that they were trained with
         return _taken_over(config, folder, world), source.batches(world.rank, world.size, None)
-    vocabulary = vocabulary_of(config, source.captions())
+    vocabulary = vocabulary_of(config, source.captions(), world.device)
     log.info("vocabulary of %d words", len(vocabulary.words))
     codec = build_codec(config.codec).to(world.device)
     if isinstance(config.codec, AutoencoderConfig):
         first_pass = source.batches(world.rank, world.size, None)
         codec = train_codec(config.codec, first_pass, config.seed, config.precision, world)
     if isinstance(config.codec, VideoAutoencoderConfig):
-        codec, _ = train_video_codec(config, source, world, output / "codec")
+        if config.codec.weights is not None:
+            codec = trained_codec(config.codec).to(world.device)
+        else:
+            codec, _ = train_video_codec(config, source, world, output / "codec")
     batches = source.batches(world.rank, world.size, None)
     measured = list(islice(batches, config.latents.num_batches))
     scale = measure(config.latents, codec, (clips.video_BTHWC for clips in measured), world)

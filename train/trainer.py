@@ -12,11 +12,13 @@ import torch
 
 from shards.errors import ConfigError, ContractError
 from train import checkpoint
+from train.codec_run import train_video_codec
 from train.config import TrainConfig
 from train.data import Clips, ClipSource, ShardSource, joint_position
 from train.denoising import DenoisingStep, StepValues
 from train.engine import Engine, load_frozen
 from train.metrics import MetricsWriter, StepReport, finite, means_of
+from train.models.autoencoder3d import VideoAutoencoderConfig
 from train.optim import learning_rate
 from train.parallel import World, from_all_ranks, from_first_rank, wait_for_all
 from train.precision import resolve
@@ -94,7 +96,14 @@ def fit(
     with open_world(config.device) if world is None else nullcontext(world) as world:
         output.mkdir(parents=True, exist_ok=True)
         config = with_precision(config, output, world)
+        if config.method == "autoencoding":
+            return _of_codec(train_video_codec(config, source, world, output / "codec")[1], config)
         return _Run(config, output, source, world, on_report).until_the_end()
+
+
+def _of_codec(folder: Path, config: TrainConfig) -> FitResult:
+    assert isinstance(config.codec, VideoAutoencoderConfig)
+    return FitResult(folder, config.codec.training.steps, None, 0.0, None, None, 0)
 
 
 def with_precision(config: TrainConfig, output: Path, world: World) -> TrainConfig:

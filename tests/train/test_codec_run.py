@@ -124,3 +124,21 @@ def test_two_ranks_lose_what_one_rank_loses(tiny, squares, tmp_path):
     )
     for one, two in zip(lines(tmp_path / "one"), lines(tmp_path / "two"), strict=True):
         assert two == pytest.approx(one, rel=1e-4)
+
+
+def test_an_autoencoder_run_serves_the_runs_behind_it(tiny, squares, tmp_path):
+    alone = fit(tiny(CODEC, "method=autoencoding"), tmp_path / "codec_run", source=squares)
+    assert alone.step == 4
+    config = tiny(CODEC, f"codec.weights={tmp_path / 'codec_run'}", "codec.training.steps=99", "budget.steps=1")
+    result = fit(config, tmp_path / "model", source=squares)
+    assert not (tmp_path / "model" / "codec").exists()  # nothing was trained again
+    taken = load_file(result.checkpoint / "codec.safetensors")["last.conv.weight"]
+    assert torch.equal(taken, weights(tmp_path / "codec_run" / "codec")["codec/last.conv.weight"])
+    with pytest.raises(ConfigError, match="differs in latent_channels"):
+        fit(config.model_copy(update={"codec": config.codec.model_copy(update={"latent_channels": 5})}),
+            tmp_path / "other", source=squares)  # fmt: skip
+
+
+def test_the_method_needs_a_codec_that_learns(tiny):
+    with pytest.raises(ConfigError, match="method is autoencoding with codec transform"):
+        tiny("method=autoencoding")

@@ -106,7 +106,7 @@ def test_every_leaf_of_the_configuration_is_read(tiny, squares, tmp_path, monkey
     monkeypatch.undo()
     of_shards = ("ViewConfig", "PlanConfig", "PartConfig", "ReadingConfig", "ChildLimits", "CacheConfig")
     # Pretrained parts need files from elsewhere: their leaves are read in tests/train/models and autoencoding.
-    elsewhere = ("LpipsConfig", "TaesdConfig", "DiffusersVaeConfig")
+    elsewhere = ("PretrainedTextConfig", "LpipsConfig", "TaesdConfig", "DiffusersVaeConfig")
     declared = {leaf for leaf in leaves(TrainConfig) if leaf[0] not in (*of_shards, *elsewhere)}
     source_only = {("DataConfig", name) for name in ("uri", "version", "mix", "num_workers")}  # see test_data.py
     assert declared - source_only - read == set()

@@ -5,12 +5,12 @@ from shards.errors import ConfigError
 from train.conditions import TextConditionConfig
 from train.models.denoiser import VideoDenoiser
 from train.models.temporal import AttentionMixerConfig, ConvMixerConfig, NoMixerConfig, build_mixer
-from train.models.text import LevelEmbedding, TextConfig, TextEncoder, TextTimeFilm, time_basis
+from train.models.text import LevelEmbedding, TextEncoder, TextTimeFilm, WordsConfig, time_basis
 from train.models.unet import UNetConfig
 
 LATENT = (4, 6, 8, 8)
 TRUNK = UNetConfig(channels=(8, 16), modulation_width=16, num_heads=2)
-TEXT = TextConfig(width=8, num_heads=2, max_words=5)
+TEXT = WordsConfig(width=8, num_heads=2, max_words=5)
 MIXERS = [ConvMixerConfig(), ConvMixerConfig(kernel=5), AttentionMixerConfig(num_heads=2), NoMixerConfig()]
 
 
@@ -140,7 +140,7 @@ def test_the_layout_map_is_resized_to_the_latent():
 
 
 def test_the_text_encoder_tells_word_order():
-    encoder = TextEncoder(TextConfig(width=8, num_heads=2, num_layers=2, max_words=3), 6)
+    encoder = TextEncoder(WordsConfig(width=8, num_heads=2, num_layers=2, max_words=3), 6)
     first, second = encoder(torch.tensor([[2, 3, 0], [3, 2, 0]]))
     assert (first - second).abs().max() > 1e-3
 

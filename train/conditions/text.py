@@ -9,7 +9,7 @@ from torch import Tensor
 
 from shards.config import Config
 from shards.errors import ContractError
-from train.models.text import PAD, Vocabulary
+from train.models.text import PAD, AnyText
 
 
 class TextConditionConfig(Config):
@@ -28,10 +28,8 @@ class TextConditionConfig(Config):
     drop: float = Field(default=0.1, ge=0, lt=1, description="Share of clips trained without text, for guidance.")
 
 
-def caption_words(
-    vocabulary: Vocabulary, captions: Sequence[str | None], keys: Sequence[str], max_words: int
-) -> Tensor:
-    """Word ids of a batch's captions, shape (B, L).
+def caption_words(vocabulary: AnyText, captions: Sequence[str | None], keys: Sequence[str], max_words: int) -> Tensor:
+    """Word ids of a batch's captions, shape (B, L), or states of a frozen encoder, shape (B, L, D).
 
     Raises:
         ContractError: a clip has no caption; the plan must not hand it to a text model.
@@ -46,4 +44,5 @@ def caption_words(
 
 def drop_text(words_BL: Tensor, dropped_B: Tensor) -> Tensor:
     """Replace the text of marked rows by the empty text."""
-    return torch.where(dropped_B[:, None], torch.full_like(words_BL, PAD), words_BL)
+    rows = dropped_B.reshape(-1, *(1,) * (words_BL.dim() - 1))
+    return torch.where(rows.to(words_BL.device), torch.full_like(words_BL, PAD), words_BL)

@@ -11,13 +11,13 @@ from train.conditions.config import ConditionsConfig
 from train.conditions.frames import FramesConditionConfig, Given
 from train.conditions.masks import draw_masks
 from train.conditions.text import caption_words, drop_text
-from train.models.text import Vocabulary
+from train.models.text import AnyText
 from train.randomness import ConditionDraws
 
 
 def training_words(
     conditions: ConditionsConfig,
-    vocabulary: Vocabulary,
+    vocabulary: AnyText,
     captions: Sequence[str | None],
     keys: Sequence[str],
     max_words: int,

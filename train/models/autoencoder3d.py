@@ -30,6 +30,9 @@ class VideoAutoencoderConfig(Config):
     latent_channels: int = Field(default=4, ge=1, description="Channels of a latent.")
     norm_groups: int = Field(default=32, ge=1, description="Groups of GroupNorm, over time and space.")
     padding: Padding = Field(default="replicate", description="What lies beyond the borders: the last value, or zeros.")
+    weights: str | None = Field(
+        default=None, description="Run folder or checkpoint of `method: autoencoding` to take instead of training."
+    )
     training: AutoencodingConfig = Field(default_factory=AutoencodingConfig, description="Losses and optimiser.")
 
     @property

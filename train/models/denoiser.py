@@ -10,7 +10,7 @@ from shards.errors import ConfigError
 from train.conditions import TextConditionConfig
 from train.models.sites import Conditioning
 from train.models.temporal import MixerConfig
-from train.models.text import LevelEmbedding, TextConfig, TextEncoder, TextTimeFilm
+from train.models.text import LevelEmbedding, TextConfig, TextTimeFilm, build_text_encoder
 from train.models.trunk import TrunkConfig, build_trunk
 
 
@@ -38,7 +38,7 @@ class VideoDenoiser(nn.Module):
             mixer: temporal mixer at its sites.
             text: vocabulary and encoder.
             condition: how text enters; None has no text.
-            vocabulary_size: words with an id.
+            vocabulary_size: words with an id; of a frozen encoder, the width of its states.
             latent_TCHW: shape of one clip's latent.
             signals: vectors of other conditions: a module from `given` to (B, T or 1, trunk.modulation_width).
             map_channels: channels of `given["maps_BTCHW"]`, which stand beside the latent at the input, last of all.
@@ -47,14 +47,15 @@ class VideoDenoiser(nn.Module):
         _check_size(trunk, latent_TCHW)
         channels, width = latent_TCHW[1], trunk.modulation_width
         layout, words_width = 0, 0
-        self.text = None if condition is None else TextEncoder(text, vocabulary_size)
+        self.text = None if condition is None else build_text_encoder(text, vocabulary_size)
+        text_width = 0 if self.text is None else self.text.width
         self.level = LevelEmbedding(width, trunk.level_features)
         self.film = None
         if condition is not None and condition.injection == "film_time":
             layout = condition.layout_channels
-            self.film = TextTimeFilm(text.width * text.max_words, width, layout, condition.layout_px)
+            self.film = TextTimeFilm(text_width * text.max_words, width, layout, condition.layout_px)
         elif condition is not None:
-            words_width = text.width
+            words_width = text_width
         self.signals, self.map_channels = signals, map_channels
         self.trunk = build_trunk(trunk, mixer, channels + layout + map_channels, channels, words_width)
 
@@ -66,7 +67,7 @@ class VideoDenoiser(nn.Module):
         Args:
             x_BTCHW: noisy latent.
             level_BT: noise level of each frame, in [0, 1].
-            words_BL: word ids; not read without text.
+            words_BL: word ids, or states of a frozen encoder [B, L, D]; not read without text.
             given: other conditions by name: what `signals` reads, and maps_BTCHW.
         """
         num_frames, told = x_BTCHW.shape[1], given or {}

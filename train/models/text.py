@@ -8,28 +8,40 @@ vector and a time vector cannot say.
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 from torch import Tensor, nn
 
 from shards.config import Config
-from shards.errors import ConfigError
+from shards.errors import ConfigError, ContractError
 from train.models.layers import sines
+from train.models.text_pretrained import PretrainedText, PretrainedTextConfig, StatesProjection
 
 PAD, UNKNOWN = 0, 1
 _SPECIAL = ["<pad>", "<unknown>"]
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 
-class TextConfig(Config):
-    """Vocabulary and encoder of captions."""
+class WordsConfig(Config):
+    """Vocabulary and encoder of captions, both made from the training split."""
 
+    kind: Literal["words"] = "words"
     max_words: int = Field(default=8, ge=1, description="Words of a caption that are read; later ones are cut off.")
     max_vocabulary: int = Field(default=4096, ge=3, description="Most frequent words kept; others become <unknown>.")
     width: int = Field(default=64, ge=8, description="Width of word vectors.")
     num_layers: int = Field(default=1, ge=0, description="Transformer layers.")
     num_heads: int = Field(default=4, ge=1, description="Attention heads; divides the width.")
+
+
+def _kind(value: Any) -> str:
+    return value.get("kind", "words") if isinstance(value, dict) else value.kind
+
+
+TextConfig = Annotated[
+    Annotated[WordsConfig, Tag("words")] | Annotated[PretrainedTextConfig, Tag("pretrained")], Discriminator(_kind)
+]
 
 
 class Vocabulary:
@@ -40,7 +52,7 @@ class Vocabulary:
         self._ids = {word: index for index, word in enumerate(_SPECIAL + self.words)}
 
     @classmethod
-    def of(cls, captions: Iterable[str], config: TextConfig) -> "Vocabulary":
+    def of(cls, captions: Iterable[str], config: WordsConfig) -> "Vocabulary":
         """Words by falling frequency, ties by alphabet: the same captions in any order give the same vocabulary.
 
         Raises:
@@ -65,6 +77,10 @@ class Vocabulary:
             ids_BL[row, : len(ids)] = torch.tensor(ids, dtype=torch.int64)
         return ids_BL
 
+    def document(self) -> list[str]:
+        """What a checkpoint says of it."""
+        return self.words
+
     def unknown(self, caption: str) -> list[str]:
         """Words of a caption that have no id."""
         return [word for word in split_words(caption) if word not in self._ids]
@@ -75,11 +91,54 @@ def split_words(caption: str) -> list[str]:
     return _WORD.findall(caption.lower())
 
 
+AnyText = Vocabulary | PretrainedText
+
+
+def build_text(config: WordsConfig | PretrainedTextConfig, captions: Iterable[str], device: torch.device) -> AnyText:
+    """What turns captions into numbers: the words of the captions, or the frozen encoder that the config names."""
+    return (
+        PretrainedText(config, device) if isinstance(config, PretrainedTextConfig) else Vocabulary.of(captions, config)
+    )
+
+
+def text_of(config: WordsConfig | PretrainedTextConfig, document: Any, device: torch.device) -> AnyText:
+    """The same from what a checkpoint says.
+
+    Raises:
+        ContractError: the frozen encoder is another than that of the checkpoint.
+    """
+    if isinstance(config, WordsConfig) or document == []:
+        return Vocabulary(document)
+    text = PretrainedText(config, device)
+    if text.document() != document:
+        raise ContractError(
+            f"text encoder {config.path} has {text.document()}; {document} was trained with; give the same back"
+        )
+    return text
+
+
+def nothing_said(config: WordsConfig | PretrainedTextConfig, vocabulary_size: int, num_rows: int) -> Tensor:
+    """The empty text of so many rows, in the form that the denoiser reads."""
+    if isinstance(config, PretrainedTextConfig):
+        return torch.zeros(num_rows, config.max_words, vocabulary_size)
+    return torch.zeros(num_rows, config.max_words, dtype=torch.int64)
+
+
+def build_text_encoder(
+    config: WordsConfig | PretrainedTextConfig, vocabulary_size: int
+) -> "TextEncoder | StatesProjection":
+    """The trained part of the text's way in; `width` says how wide its vectors are."""
+    if isinstance(config, PretrainedTextConfig):
+        return StatesProjection(vocabulary_size, config.width)
+    return TextEncoder(config, vocabulary_size)
+
+
 class TextEncoder(nn.Module):
     """Word ids to word vectors."""
 
-    def __init__(self, config: TextConfig, vocabulary_size: int) -> None:
+    def __init__(self, config: WordsConfig, vocabulary_size: int) -> None:
         super().__init__()
+        self.width = config.width
         self.words = nn.Embedding(vocabulary_size, config.width)
         self.place = nn.Parameter(torch.randn(config.max_words, config.width) * 0.1)
         self.layers = nn.ModuleList([_layer(config) for _ in range(config.num_layers)])
@@ -93,7 +152,7 @@ class TextEncoder(nn.Module):
         return self.norm(h_BLD)
 
 
-def _layer(config: TextConfig) -> nn.Module:
+def _layer(config: WordsConfig) -> nn.Module:
     return nn.TransformerEncoderLayer(
         config.width, config.num_heads, 4 * config.width, dropout=0.0, batch_first=True, norm_first=True
     )

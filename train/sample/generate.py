@@ -18,6 +18,7 @@ from train.config import TrainConfig
 from train.engine import Frozen, build_denoiser, load_frozen
 from train.models.codec import pixels_of, video_of
 from train.models.denoiser import VideoDenoiser
+from train.models.text import nothing_said
 from train.objectives.noise import correlate
 from train.parameters.lora import merge_lora
 from train.precision import autocast
@@ -194,7 +195,7 @@ class TextToVideo:
     def _told(self, wishes: Wishes, sampler: SamplerConfig, given: GivenLatents | None, noise_BTCHW: Tensor) -> Told:
         conditions, signals = self.config.conditions, dict[str, Tensor]()
         count = len(wishes.prompts)
-        words_BL = torch.zeros(count, self.config.text.max_words, dtype=torch.int64)
+        words_BL = nothing_said(self.config.text, len(self.frozen.vocabulary), count)
         if conditions.text is not None:
             words_BL = self.frozen.vocabulary.encode(wishes.prompts, self.config.text.max_words)
         if conditions.classes is not None:
