@@ -44,6 +44,7 @@ def test_after_a_kill_the_same_command_gives_the_same_bytes(undisturbed: Path, t
     assert verify(tmp_path / "run" / "dataset", frames=True) == []
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_while_it_publishes_is_continued(undisturbed: Path, tmp_path: Path):
     assert run(undisturbed, tmp_path / "run", "publish-plan:1") == -signal.SIGKILL
     assert run(undisturbed, tmp_path / "run") == 0
