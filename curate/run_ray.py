@@ -150,18 +150,18 @@ def _as_part(batch: Mapping[str, Any]) -> Part:
 class _Held:
     """The worker of a task process, which outlives its tasks; another run gets another."""
 
-    run_id: str | None = None
-    plan_id = ""
+    key: tuple[str, str, tuple[str, ...]] | None = None
     worker: Worker | None = None
     models: Models | None = None
 
     @classmethod
     def worker_of(cls, job: Job, run_id: str) -> Worker:
-        if cls.worker is None or (cls.run_id, cls.plan_id) != (run_id, job.plan_id):
+        key = (run_id, job.plan_id, job.models)
+        if cls.worker is None or cls.key != key:
             check_one_folder()
             if cls.worker is not None:
                 cls.worker.close()
-            cls.worker, cls.models, cls.run_id, cls.plan_id = Worker(job), None, run_id, job.plan_id
+            cls.worker, cls.models, cls.key = Worker(job), None, key
         return cls.worker
 
     @classmethod

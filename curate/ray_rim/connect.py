@@ -31,7 +31,7 @@ def connect(config: RunConfig) -> bool:
         if config.ray_address == "local":
             ray.init(
                 address="local",
-                include_dashboard=config.ray_dashboard_host is not None,
+                include_dashboard=None if config.ray_dashboard_host else False,  # None: go on without if it is slow
                 dashboard_host=config.ray_dashboard_host or "127.0.0.1",
                 object_store_memory=OBJECT_STORE_BYTES,
                 log_to_driver=False,

@@ -172,7 +172,10 @@ def _row(system: System, videos: Sequence[BenchVideo], tiny: Path, work: Path, u
 
 
 def _run(system: System, task: Task) -> TreeCost:
-    env = {} if system.name.startswith(OURS) else environment(task.folder)
+    """Peers run in their own folder, since they write where they stand; ours where we stand, so it is this package."""
+    if system.name.startswith(OURS):
+        return run_tree(system.command(task), task.folder / "log")
+    env = environment(task.folder)
     return run_tree(system.command(task), task.folder / "log", env=env, cwd=task.folder)
 
 

@@ -187,7 +187,7 @@ def _video2dataset(task: Task) -> Command:
                 "args": {"min_length": 0.0, "max_length": 999999.0, "max_length_strategy": "all", "precision": "exact"}
             },
         },
-        "reading": {"yt_args": None, "timeout": 60, "sampler": None},
+        "reading": {"yt_args": {"download_size": 360, "download_audio_rate": 44100}, "timeout": 60, "sampler": None},
         "storage": {"number_sample_per_shard": 1000, "oom_shard_count": 5, "captions_are_subtitles": False},
         "distribution": {
             "processes_count": 1, "thread_count": 1, "subjob_size": 1000, "distributor": "multiprocessing",

@@ -59,7 +59,6 @@ class TwoNodes:
             head_node_args={
                 **NODE,
                 "dashboard_host": "127.0.0.1",
-                "include_dashboard": True,
                 "dashboard_port": 0,
                 "_system_config": {"metrics_report_interval_ms": 500},
             },
