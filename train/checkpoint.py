@@ -1,12 +1,13 @@
 """Checkpoints that a kill at any instant cannot spoil.
 
 checkpoints/step-00001500/
-    <name>.safetensors   tensors          <name>.json   documents
+    shard-<rank>-model-<group>….safetensors   tensors, see tensor_files.py          <name>.json   documents
     COMMITTED.json       record + sha256 of every other file; written last: without it the folder does not count
 checkpoints/LATEST       name of the newest, for people
 """
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -14,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import Field
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from shards.config import Config
 from shards.errors import ConfigError, ContractError
 from shards.ids import file_sha256
+
+log = logging.getLogger(__name__)
 
 COMMITTED = "COMMITTED.json"
 _PREFIX = "step-"
@@ -32,55 +33,80 @@ class CheckpointConfig(Config):
         default=500, ge=1, description="Steps between checkpoints; one is always written at the end."
     )
     keep: int = Field(default=2, ge=1, description="Newest checkpoints kept.")
+    beside: bool = Field(
+        default=True, description="Write while training goes on; false waits for the files before the next step."
+    )
 
 
-def save(
-    root: Path,
-    step: int,
-    tensors: Mapping[str, Mapping[str, Tensor]],
-    documents: Mapping[str, Any],
-    record: Mapping[str, Any],
-    keep: int,
-) -> Path:
-    """Write a checkpoint into a fresh folder, commit it, then remove those that are too old.
+def fresh(root: Path, step: int) -> Path:
+    """An empty folder for the checkpoint of a step; what a kill or damage left there is removed."""
+    folder = of_step(root, step)
+    if folder.exists():
+        _remove(folder)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def of_step(root: Path, step: int) -> Path:
+    """The folder of a step's checkpoint."""
+    return root / f"{_PREFIX}{step:08d}"
+
+
+def step_of(folder: Path) -> int:
+    """Inverse of `of_step`."""
+    return int(folder.name.removeprefix(_PREFIX))
+
+
+def is_committed(folder: Path) -> bool:
+    """Whether the folder counts."""
+    return (folder / COMMITTED).is_file()
+
+
+def commit(folder: Path, documents: Mapping[str, Any], record: Mapping[str, Any], keep: int) -> None:
+    """Write the documents, make the folder count, then remove checkpoints that are too old.
 
     Args:
-        root: folder of checkpoints.
-        step: finished optimiser steps.
-        tensors: per file name, tensors by name.
+        folder: holds the tensors of all ranks.
         documents: per file name, JSON-like data.
         record: small JSON-like data that goes into the commit record.
         keep: newest checkpoints to keep.
     """
-    folder = root / f"{_PREFIX}{step:08d}"
-    if (folder / COMMITTED).is_file():
-        return folder
-    if folder.exists():  # left behind by a kill before the commit
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    for name, group in tensors.items():
-        save_file({key: value.contiguous() for key, value in group.items()}, folder / f"{name}.safetensors")
     for name, document in documents.items():
         (folder / f"{name}.json").write_text(json.dumps(document, indent=1, ensure_ascii=False), encoding="utf-8")
     _commit(folder, record)
-    _replace(root / "LATEST", folder.name)
-    for old in _committed(root)[:-keep]:
-        (old / COMMITTED).unlink()  # first, so that a kill in between leaves nothing half deleted that counts
-        shutil.rmtree(old)
-    return folder
+    _replace(folder.parent / "LATEST", folder.name)
+    for old in _committed(folder.parent)[:-keep]:
+        _remove(old)
 
 
 def newest(root: Path) -> Path | None:
-    """The newest committed checkpoint, its hashes verified; None if there is none.
+    """The newest checkpoint whose hashes are right; damaged ones are named and passed over; None if there is none.
 
     Raises:
-        ContractError: a file of it is missing or changed.
+        ContractError: there are checkpoints, all of them damaged.
     """
     committed = _committed(root)
-    if not committed:
-        return None
-    verify(committed[-1])
-    return committed[-1]
+    for folder in reversed(committed):
+        try:
+            verify(folder)
+        except ContractError as error:
+            log.warning("checkpoint passed over: %s", error)
+        else:
+            return folder
+    if committed:
+        raise ContractError(
+            f"{root} holds {len(committed)} checkpoints, none of them whole; one whole one is needed to go on; restore "
+            f"one, or remove the folder to train anew"
+        )
+    return None
+
+
+def newest_before(root: Path, step: int) -> Path | None:
+    """The newest checkpoint with fewer than `step` finished steps, hashes verified; None if there is none."""
+    earlier = [folder for folder in _committed(root) if step_of(folder) < step]
+    for folder in earlier[-1:]:
+        verify(folder)
+    return earlier[-1] if earlier else None
 
 
 def find(path: Path) -> Path:
@@ -89,7 +115,7 @@ def find(path: Path) -> Path:
     Raises:
         ConfigError: there is none.
     """
-    if (path / COMMITTED).is_file():
+    if is_committed(path):
         verify(path)
         return path
     found = newest(path / "checkpoints") or newest(path)
@@ -108,14 +134,7 @@ def verify(folder: Path) -> None:
         path = folder / name
         found = file_sha256(path) if path.is_file() else "missing"
         if found != sha256:
-            raise ContractError(
-                f"{path} has sha256 {found}; {sha256} was committed; remove the folder to use the one before"
-            )
-
-
-def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
-    """Tensors of one file."""
-    return load_file(folder / f"{name}.safetensors")
+            raise ContractError(f"{path} has sha256 {found}; {sha256} was committed; restore it, or use the one before")
 
 
 def read_document(folder: Path, name: str) -> Any:
@@ -124,8 +143,13 @@ def read_document(folder: Path, name: str) -> Any:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The record given to `save`."""
+    """The record given to `commit`."""
     return _record(folder)["record"]
+
+
+def _remove(folder: Path) -> None:
+    (folder / COMMITTED).unlink(missing_ok=True)  # first: a kill in between leaves nothing half deleted that counts
+    shutil.rmtree(folder)
 
 
 def _commit(folder: Path, record: Mapping[str, Any]) -> None:

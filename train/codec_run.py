@@ -18,9 +18,11 @@ from train.config import TrainConfig
 from train.data import Clips, ClipSource
 from train.models.autoencoder3d import VideoAutoencoder, VideoAutoencoderConfig
 from train.models.codec import latent_shape, pixels_of
-from train.optim import load_optimizers, optimizer_tensors
-from train.parallel import World, wait_for_all
+from train.optim import empty_state, optimizer_tensors
+from train.parallel import World
 from train.randomness import keyed
+from train.saver import Saver, newest_for_all
+from train.tensor_files import names, read, read_into
 
 log = logging.getLogger(__name__)
 _STREAM = 2  # apart from the denoiser's draws
@@ -63,7 +65,7 @@ def trained_codec(config: VideoAutoencoderConfig) -> VideoAutoencoder:
             f"codec.weights {config.weights} differs in {', '.join(changed)}; the same are allowed; copy its codec"
         )
     codec = VideoAutoencoder(config)
-    codec.load_state_dict(checkpoint.read_tensors(folder, "codec"))
+    codec.load_state_dict(read(folder, "codec"))
     return codec.eval()
 
 
@@ -76,6 +78,7 @@ class _CodecRun:
             self.step = AutoencodingStep(codec.training, self.codec, config.precision, world)
         view = config.data.view
         self.latent_TCHW = latent_shape(self.codec, view.num_frames, view.height, view.width)
+        self.saver = Saver(config.checkpoint, output / "checkpoints", world)
         self.done, self.saved, self.position = 0, -1, dict[str, Any]()
         self._resume()
         output.mkdir(parents=True, exist_ok=True)
@@ -95,7 +98,7 @@ class _CodecRun:
             for sample in clips.ids
         ]
         noise_BTCHW = torch.stack([torch.from_numpy(draw) for draw in draws]).to(self.world.device)
-        values = self.step(pixels_of(clips.video_BTHWC.to(self.world.device)), noise_BTCHW, self.done)
+        values = self.step(pixels_of(clips.video.to(self.world.device)), noise_BTCHW, self.done)
         self.done, self.position = self.done + 1, dict(clips.position)
         if values.skipped:
             log.warning("codec step %d skipped: gradient not finite; clips %s", self.done, ", ".join(clips.keys))
@@ -107,9 +110,8 @@ class _CodecRun:
         """The newest checkpoint, written now if need be."""
         if self.saved != self.done:
             self._save()
-        found = checkpoint.newest(self.output / "checkpoints")
-        assert found is not None
-        return found
+        self.saver.close()
+        return checkpoint.of_step(self.output / "checkpoints", self.done)
 
     def _report(self, values: AutoencodingValues) -> None:
         if not self.world.is_first:
@@ -126,32 +128,24 @@ class _CodecRun:
         return groups
 
     def _save(self) -> None:
-        networks = self._networks()
-        tensors = {
-            name: {key: value.detach().cpu() for key, value in group.items()} for name, group in networks.items()
-        }
-        for name, group in networks.items():
-            tensors[f"optim_{name}"] = optimizer_tensors([self.step.optimizers[name]], group)
-        tensors = {name: group for name, group in tensors.items() if group}
-        if self.world.is_first:
-            training = self.codec_config.training
-            record = {"step": self.done, "position": self.position, **perceptual_record(training.perceptual)}
-            root, documents = self.output / "checkpoints", {"config": self.config.resolved()}
-            checkpoint.save(root, self.done, tensors, documents, record, self.config.checkpoint.keep)
+        groups: dict[str, Mapping[str, Tensor]] = dict(self._networks())
+        for name, group in self._networks().items():
+            groups[f"optim_{name}"] = optimizer_tensors([self.step.optimizers[name]], group)
+        training = self.codec_config.training
+        record = {"step": self.done, "position": self.position, **perceptual_record(training.perceptual)}
+        present = {name: group for name, group in groups.items() if group}
+        self.saver.save(self.done, present, {"config": self.config.resolved()}, record)
         self.saved = self.done
-        wait_for_all(self.world)
 
-    @torch.no_grad()
     def _resume(self) -> None:
-        found = checkpoint.newest(self.output / "checkpoints")
+        found = newest_for_all(self.output / "checkpoints", self.world)
         if found is None:
             return
         _check_same_stage(checkpoint.read_document(found, "config"), self.config.resolved())
         for name, group in self._networks().items():
-            for key, value in checkpoint.read_tensors(found, name).items():
-                group[key].copy_(value)
-            if (found / f"optim_{name}.safetensors").is_file():
-                load_optimizers([self.step.optimizers[name]], group, checkpoint.read_tensors(found, f"optim_{name}"))
+            read_into(found, name, group, self.world)
+            state = empty_state([self.step.optimizers[name]], group, names(found, f"optim_{name}"))
+            read_into(found, f"optim_{name}", state, self.world)
         record = checkpoint.read_record(found)
         self.done = self.saved = record["step"]
         self.position = record["position"]

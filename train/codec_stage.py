@@ -43,7 +43,7 @@ def _step(
     precision: Precision,
     world: World,
 ) -> torch.Tensor:
-    pixels_BTCHW = pixels_of(clips.video_BTHWC.to(world.device))
+    pixels_BTCHW = pixels_of(clips.video.to(world.device))
     frames, height, width = (pixels_BTCHW.shape[axis] for axis in (1, 3, 4))
     shape = (frames, config.latent_channels, height // config.block_px, width // config.block_px)
     draws = [keyed(seed, clips.epoch, sample, _STREAM).standard_normal(shape, dtype="float32") for sample in clips.ids]

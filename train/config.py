@@ -10,20 +10,21 @@
 | objective           | objective                   | | method             | method             |
 """
 
+import math
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from shards.config import Config
 from shards.plans.plan import PlanConfig
-from shards.plans.view import ViewConfig
+from shards.plans.view import ViewConfig, shape_of
 from shards.reading.config import ReadingConfig
 from shards.reading.mixture import PartConfig
 from train.checkpoint import CheckpointConfig
 from train.conditions import ConditionsConfig
 from train.ema import EmaConfig
 from train.latents import LatentsConfig
-from train.metrics import MetricsConfig
+from train.metrics import MetricsConfig, PreviewsConfig
 from train.models.codec import CodecConfig
 from train.models.codec_transform import TransformCodecConfig
 from train.models.temporal import ConvMixerConfig, MixerConfig
@@ -33,6 +34,7 @@ from train.models.unet import UNetConfig
 from train.objectives.noise import IndependentNoiseConfig, NoisePriorConfig
 from train.objectives.objective import ObjectiveConfig
 from train.optim import BudgetConfig, OptimConfig
+from train.parallel import ParallelConfig
 from train.parameters import AllParametersConfig, ParametersConfig, StartConfig
 from train.precision import Precision
 from train.sample.config import DdimConfig, SamplerConfig
@@ -46,6 +48,9 @@ class DataConfig(Config):
     version: int | None = Field(default=None, ge=1, description="Version of the dataset; null is the newest.")
     mix: tuple[PartConfig, ...] = Field(
         default=(), description="Several datasets in place of uri, each with its share of what an epoch shows."
+    )
+    read: Literal["video", "latents"] = Field(
+        default="video", description="latents: what `train embed` made of this view with this codec."
     )
     view: ViewConfig = Field(default_factory=ViewConfig, description="Frames, rate, size, crop.")
     plan: PlanConfig = Field(default_factory=PlanConfig, description="Split, rows, order, clips per step.")
@@ -61,11 +66,11 @@ class DataConfig(Config):
         return self
 
     @model_validator(mode="after")
-    def _one_shape(self) -> "DataConfig":
-        if self.plan.bucket_by != "view" or self.plan.images:
+    def _latents_are_fixed(self) -> "DataConfig":
+        if self.read == "latents" and (self.plan.images or self.view.start == "random"):
             raise ValueError(
-                f"plan.bucket_by is {self.plan.bucket_by} and plan.images is {self.plan.images}; training takes "
-                "batches of one shape: bucket_by: view and images: 0; change them"
+                f"plan.images is {self.plan.images} and view.start is {self.view.start} with read: latents, which were "
+                "made once of each clip; images: 0 and start: begin or center are allowed; change them"
             )
         return self
 
@@ -74,6 +79,14 @@ class DataConfig(Config):
         if self.plan.tail != "drop":
             raise ValueError(f"plan.tail is {self.plan.tail}; drop is allowed in training; padding would count twice")
         return self
+
+    def shapes(self) -> list[tuple[int, int, int]]:
+        """Frames, height and width (px) of what batches hold, the largest first."""
+        view = self.view
+        found = [shape_of(text) for text in view.shapes] or [(view.num_frames, view.height, view.width)]
+        if self.plan.images:
+            found += [(1, height, width) for _, height, width in found]
+        return sorted(set(found), key=math.prod, reverse=True)
 
 
 class TrainConfig(Config):
@@ -99,6 +112,9 @@ class TrainConfig(Config):
     conditions: ConditionsConfig = Field(default_factory=ConditionsConfig, description="What the network is told.")
     start: StartConfig | None = Field(default=None, description="Weights of step 0; null draws them from the seed.")
     parameters: ParametersConfig = Field(default_factory=AllParametersConfig, description="What trains.")
+    parallel: ParallelConfig = Field(
+        default_factory=ParallelConfig, description="How the model is laid over the ranks; changes no result."
+    )
     optim: OptimConfig = Field(default_factory=OptimConfig, description="Optimiser and learning rate.")
     ema: EmaConfig = Field(default_factory=EmaConfig, description="Average of the weights.")
     sampler: SamplerConfig = Field(default_factory=DdimConfig, description="How samples are drawn.")
@@ -111,6 +127,7 @@ class TrainConfig(Config):
     )
     budget: BudgetConfig = Field(default_factory=lambda: BudgetConfig(steps=1500), description="When training ends.")
     checkpoint: CheckpointConfig = Field(default_factory=CheckpointConfig, description="Checkpoints.")
+    previews: PreviewsConfig = Field(default_factory=PreviewsConfig, description="Samples drawn while training.")
     metrics: MetricsConfig = Field(default_factory=MetricsConfig, description="Reports.")
 
     @model_validator(mode="after")

@@ -12,14 +12,24 @@ from train import checkpoint
 from train.config import TrainConfig
 from train.ema import Ema
 from train.latents import LatentScale
-from train.models.codec import AnyCodec, build_codec, check_codec, codec_record, codec_tensors, latent_shape
-from train.models.denoiser import VideoDenoiser
+from train.models.codec import (
+    AnyCodec,
+    Codec,
+    CodecConfig,
+    build_codec,
+    check_codec,
+    codec_record,
+    codec_tensors,
+    latent_shape,
+)
+from train.models.denoiser import VideoDenoiser, check_latent
 from train.models.text import AnyText, text_of
 from train.network import build_network
-from train.optim import build_optimizers, load_optimizers, optimizer_tensors
-from train.parallel import World, full, like, shard
+from train.optim import build_optimizers, empty_state, optimizer_tensors
+from train.parallel import World, lay_out
 from train.parameters import choose
 from train.parameters.start import load_start
+from train.tensor_files import names, read, read_into
 
 
 @dataclass(frozen=True)
@@ -40,36 +50,34 @@ class Engine:
         network = build_denoiser(config, frozen).to(world.device)
         new = frozenset() if config.start is None else load_start(config.start, network, config.trunk)
         lr_scales = choose(config.parameters, network, new)
-        self.network = shard(network, world)
+        self.network = lay_out(config.parallel, network, world)
         self.parameters = {name: value for name, value in self.network.named_parameters() if value.requires_grad}
         self.optimizers = build_optimizers(config.optim, self.parameters, VideoDenoiser.EDGES, lr_scales)
         self.ema = Ema(config.ema, self.parameters)
 
-    def save(self, root: Path, step: int, record: Mapping[str, Any]) -> Path | None:
-        """Write a checkpoint; every rank must call it, the first writes. None on the others."""
-        weights = {name: full(value) for name, value in self.network.named_parameters()}
-        groups = {
-            "model": weights,
-            "ema": {name: full(value) for name, value in self.ema.averages.items()},
+    def tensors(self) -> dict[str, Mapping[str, Tensor]]:
+        """All that a checkpoint must hold, by group, sharded as it is."""
+        return {
+            "model": dict(self.network.named_parameters()),
+            "ema": self.ema.averages,
             "optim": optimizer_tensors(self.optimizers, self.parameters),
             **frozen_tensors(self.frozen),
         }
-        if not self.world.is_first:
-            return None
-        documents = {
+
+    def documents(self) -> dict[str, Any]:
+        """What a checkpoint says beside its tensors."""
+        return {
             "config": self.config.resolved(),
             "vocabulary": self.frozen.vocabulary.document(),
             "codec": codec_record(self.frozen.codec),
         }
-        return checkpoint.save(root, step, groups, documents, record, self.config.checkpoint.keep)
 
-    @torch.no_grad()
     def load(self, folder: Path) -> None:
-        """Restore weights, average and optimiser, whatever world wrote them."""
-        for target, name in ((dict(self.network.named_parameters()), "model"), (self.ema.averages, "ema")):
-            for key, value in checkpoint.read_tensors(folder, name).items():
-                target[key].copy_(like(value, target[key]))
-        load_optimizers(self.optimizers, self.parameters, checkpoint.read_tensors(folder, "optim"))
+        """Restore weights, average and optimiser, whatever world wrote them; every rank must call it."""
+        read_into(folder, "model", dict(self.network.named_parameters()), self.world)
+        read_into(folder, "ema", self.ema.averages, self.world)
+        state = empty_state(self.optimizers, self.parameters, names(folder, "optim"))
+        read_into(folder, "optim", state, self.world)
 
 
 def build_denoiser(config: TrainConfig, frozen: Frozen) -> VideoDenoiser:
@@ -77,6 +85,18 @@ def build_denoiser(config: TrainConfig, frozen: Frozen) -> VideoDenoiser:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         return build_network(config, len(frozen.vocabulary), frozen.latent_TCHW)
+
+
+def largest_latent(config: TrainConfig, codec: Codec) -> tuple[int, int, int, int]:
+    """Shape (T, C, H, W) of the largest clip's latent.
+
+    Raises:
+        ConfigError: codec or trunk cannot take one of the shapes that batches have.
+    """
+    latents = [latent_shape(codec, *shape) for shape in config.data.shapes()]
+    for latent_TCHW in latents:
+        check_latent(config.trunk, latent_TCHW)
+    return latents[0]
 
 
 def frozen_tensors(frozen: Frozen) -> dict[str, dict[str, Tensor]]:
@@ -87,20 +107,28 @@ def frozen_tensors(frozen: Frozen) -> dict[str, dict[str, Tensor]]:
 
 def load_frozen(config: TrainConfig, folder: Path, device: torch.device) -> Frozen:
     """The frozen parts of a checkpoint."""
-    codec = build_codec(config.codec)
-    check_codec(codec, checkpoint.read_document(folder, "codec"))
-    if codec_tensors(codec):
-        codec.load_state_dict(checkpoint.read_tensors(folder, "codec"))
-    scale = checkpoint.read_tensors(folder, "latents")
+    codec = load_codec(config.codec, folder)
+    scale = read(folder, "latents")
     vocabulary = text_of(config.text, checkpoint.read_document(folder, "vocabulary"), device)
     return freeze(config, codec.to(device), LatentScale(scale["mean_C"], scale["std_C"]).to(device), vocabulary)
 
 
+def load_codec(config: CodecConfig, folder: Path) -> AnyCodec:
+    """The codec of a checkpoint.
+
+    Raises:
+        ConfigError: the checkpoint's codec is another one.
+    """
+    codec = build_codec(config)
+    check_codec(codec, checkpoint.read_document(folder, "codec"))
+    if codec_tensors(codec):
+        codec.load_state_dict(read(folder, "codec"))
+    return codec
+
+
 def freeze(config: TrainConfig, codec: AnyCodec, scale: LatentScale, vocabulary: AnyText) -> Frozen:
     """Bring the frozen parts together."""
-    view = config.data.view
-    shape = latent_shape(codec, view.num_frames, view.height, view.width)
-    return Frozen(_without_gradients(codec), scale, vocabulary, shape)
+    return Frozen(_without_gradients(codec), scale, vocabulary, largest_latent(config, codec))
 
 
 def _without_gradients(codec: AnyCodec) -> AnyCodec:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from shards.config import Config
 from shards.errors import ContractError
-from train.models.codec import Codec, pixels_of
 from train.parallel import World, sum_over_ranks
 
 
@@ -47,15 +46,15 @@ class LatentScale:
 
 
 @torch.no_grad()
-def measure(config: LatentsConfig, codec: Codec, videos: Iterable[Tensor], world: World) -> LatentScale:
-    """Mean and max(deviation, floor * largest deviation) of each channel over uint8 videos_BTHWC of all ranks.
+def measure(config: LatentsConfig, latents: Iterable[Tensor], world: World) -> LatentScale:
+    """Mean and max(deviation, floor * largest deviation) of each channel over codec latents z_BTCHW of all ranks.
 
     Raises:
         ContractError: every video is one flat colour.
     """
     sums: list[Tensor] = []
-    for video_BTHWC in videos:
-        z_CM = codec.encode(pixels_of(video_BTHWC.to(world.device))).double().transpose(0, 2).flatten(1)
+    for z_BTCHW in latents:
+        z_CM = z_BTCHW.double().transpose(0, 2).flatten(1)
         sums.append(torch.stack([z_CM.sum(1), z_CM.square().sum(1), torch.full_like(z_CM[:, 0], z_CM.shape[1])]))
     total_C, square_C, count_C = sum_over_ranks(torch.stack(sums).sum(0), world)
     mean_C = total_C / count_C

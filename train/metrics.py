@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from pydantic import Field
-from torch import Tensor
+from pydantic import Field, model_validator
 
 from shards.config import Config
 
@@ -21,7 +19,39 @@ class MetricsConfig(Config):
         default=20, ge=1, description="Steps between writes; losses are read from the device only then."
     )
     level_bins: int = Field(default=5, ge=1, description="Equal bins of the noise level that the loss is split by.")
+    by_columns: tuple[str, ...] = Field(
+        default=(), description="Numeric columns of the dataset by whose tenths the loss is split, e.g. flow_mag."
+    )
+    by_sources: int = Field(
+        default=0, ge=0, description="The loss is split by so many of the largest source videos; the rest is one more."
+    )
+    mfu: bool = Field(
+        default=True,
+        description="Report operations per second as a share of what a large matrix product reaches on this machine.",
+    )
+    timeout_s: float = Field(
+        default=1800.0, gt=0, description="A step that takes longer names its clips, shows all stacks and ends the run."
+    )
+    max_skipped: int = Field(
+        default=20, ge=1, description="So many steps in a row whose loss or gradient is not finite end the run."
+    )
     tensorboard: bool = Field(default=True, description="Write TensorBoard events beside metrics.jsonl.")
+
+
+class PreviewsConfig(Config):
+    """Samples drawn while training, of the same prompts and noise each time, with the averaged weights."""
+
+    every_steps: int = Field(default=0, ge=0, description="Steps between them; 0: none.")
+    prompts: tuple[str, ...] = Field(default=(), description="Texts; their words must be known to the model.")
+    seed: int = Field(default=0, ge=0, description="Of the first prompt; the next ones count up.")
+
+    @model_validator(mode="after")
+    def _something_to_draw(self) -> "PreviewsConfig":
+        if bool(self.every_steps) != bool(self.prompts):
+            raise ValueError(
+                f"every_steps is {self.every_steps} with {len(self.prompts)} prompts; both or neither; set the other"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -31,41 +61,32 @@ class StepReport:
     Attributes:
         step: number of the step, from 1.
         loss: mean over all ranks' clips; None if it is not finite.
-        loss_by_level: mean loss per bin of noise level, None where no frame fell.
+        loss_by: mean loss per axis (level, frame, text, …; see axes.json) and bin, None where no frame fell.
         learning_rate: rate used.
         gradient_norm: before clipping; None if it is not finite.
         data_wait_s: seconds waited for the batch.
         step_s: seconds of the step, the wait included.
         clips_per_s: clips of all ranks per second.
+        latents_per_s: their latent frames.
+        mfu: operations of the network per second, as a share of a large matrix product's; None if not asked for.
+        memory_mb: of the first rank: peak on its GPU, or resident on a CPU.
         progress: share of the budget spent.
         skipped: the loss or gradient was not finite, so nothing was changed.
     """
 
     step: int
     loss: float | None
-    loss_by_level: list[float | None]
+    loss_by: Mapping[str, list[float | None]]
     learning_rate: float
     gradient_norm: float | None
     data_wait_s: float
     step_s: float
     clips_per_s: float
+    latents_per_s: float
+    mfu: float | None
+    memory_mb: float
     progress: float
     skipped: bool
-
-
-def sums_by_level(loss_BT: Tensor, t_BT: Tensor, num_bins: int, counted_BT: Tensor) -> Tensor:
-    """Sum and count of the loss of frames that count (1, not 0) per bin of noise level, shape (2, bins)."""
-    index = (t_BT.flatten() * num_bins).long().clamp(0, num_bins - 1)
-    sums = torch.zeros(2, num_bins, device=loss_BT.device)
-    sums[0].index_add_(0, index, (loss_BT * counted_BT).flatten().float())
-    sums[1].index_add_(0, index, counted_BT.flatten().float())
-    return sums
-
-
-def means_of(sums: Tensor) -> list[float | None]:
-    """Means from `sums_by_level`; None for an empty bin."""
-    totals, counts = sums.tolist()
-    return [finite(total / count) if count else None for total, count in zip(totals, counts, strict=True)]
 
 
 def finite(value: float) -> float | None:
@@ -108,8 +129,13 @@ def read_reports(folder: Path) -> list[StepReport]:
 
 def _scalars(report: StepReport) -> Mapping[str, float]:
     values = {f"train/{name}": value for name, value in vars(report).items() if isinstance(value, float)}
-    levels = {f"loss_by_level/{index}": value for index, value in enumerate(report.loss_by_level) if value is not None}
-    return {**values, **levels}
+    parts = {
+        f"loss_by_{axis}/{index}": value
+        for axis, means in report.loss_by.items()
+        for index, value in enumerate(means)
+        if value is not None
+    }
+    return {**values, **parts}
 
 
 def _lines_until(path: Path, step: int) -> list[str]:

@@ -1,6 +1,6 @@
 """Optimisers of a network, their learning rate over the budget, and their state by parameter name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -9,7 +9,6 @@ from torch import Tensor
 
 from shards.config import Config
 from train.muon import Muon
-from train.parallel import full, like
 
 
 class OptimConfig(Config):
@@ -105,22 +104,23 @@ def _groups(parameters: Mapping[str, Tensor], lr_scales: Mapping[str, float]) ->
 def optimizer_tensors(
     optimizers: Sequence[torch.optim.Optimizer], parameters: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
-    """The optimisers' state as whole tensors named `<state>/<parameter>`; every rank must call it."""
+    """The optimisers' state, sharded as it is, named `<state>/<parameter>`."""
     return {
-        f"{kind}/{name}": full(value)
+        f"{kind}/{name}": value
         for name, parameter in parameters.items()
         for optimizer in optimizers
         for kind, value in optimizer.state.get(parameter, {}).items()
     }
 
 
-def load_optimizers(
-    optimizers: Sequence[torch.optim.Optimizer], parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
-) -> None:
-    """Inverse of `optimizer_tensors`, onto parameters that may be sharded otherwise."""
+def empty_state(
+    optimizers: Sequence[torch.optim.Optimizer], parameters: Mapping[str, Tensor], names: Iterable[str]
+) -> dict[str, Tensor]:
+    """Give the optimisers the state that tensors of these names will fill: `optimizer_tensors` before a first step."""
     owners = {id(p): optimizer for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
-    for name, tensor in tensors.items():
+    for name in names:
         kind, _, parameter_name = name.partition("/")
         parameter = parameters[parameter_name]
-        value = tensor if kind == "step" else like(tensor, parameter)
-        owners[id(parameter)].state[parameter][kind] = value.clone()
+        value = torch.zeros(()) if kind == "step" else torch.zeros_like(parameter)
+        owners[id(parameter)].state[parameter][kind] = value
+    return optimizer_tensors(optimizers, parameters)

@@ -1,30 +1,62 @@
-"""The world of ranks, and FSDP2 applied to a finished model. One rank is plain torch: nothing is wrapped.
+"""The world of ranks; sharding, recomputation and compilation applied to a finished model, site by site.
 
-Only this file and run_torchrun.py know torch.distributed.
+One rank without options is plain torch: nothing is wrapped. Only this file, tensor_files.py and the rims run_*.py know
+torch.distributed.
 """
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
+from pydantic import Field
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.utils.checkpoint import checkpoint
 
+from shards.config import Config
+from shards.errors import ConfigError
 from train.models.sites import Site
+
+
+class ParallelConfig(Config):
+    """How a finished model is laid over the ranks, and what it spends time on to save memory."""
+
+    replicas: int = Field(
+        default=1,
+        ge=1,
+        description="Groups of ranks that each hold the whole model in shards (HSDP); 1: one group of all ranks "
+        "(FSDP). One group per node keeps gathering weights within a node.",
+    )
+    recompute: Literal["none", "sites"] = Field(
+        default="none", description="sites: keep only the input of each site, compute the rest again backwards."
+    )
+    compile: Literal["none", "inductor", "aot_eager"] = Field(
+        default="none", description="Compile each site with this backend of torch.compile; aot_eager is for tests."
+    )
 
 
 @dataclass(frozen=True)
 class World:
-    """Who this process is among all that train together."""
+    """Who this process is among all that train together.
+
+    Attributes:
+        device: of this process.
+        rank: number of this process.
+        size: number of processes.
+        mesh: None with one rank; (shard) or (replicate, shard).
+        beside: a second group of all ranks, for what goes on beside training.
+    """
 
     device: torch.device
     rank: int = 0
     size: int = 1
     mesh: DeviceMesh | None = None
+    beside: dist.ProcessGroup | None = None
 
     @property
     def is_first(self) -> bool:
@@ -32,15 +64,38 @@ class World:
         return self.rank == 0
 
 
-def shard(model: nn.Module, world: World) -> nn.Module:
-    """Shard parameters, gradients and optimiser state over the ranks, site by site; one rank leaves the model alone."""
+def mesh_shape(config: ParallelConfig, size: int) -> dict[str, int]:
+    """Names and sizes of the axes that so many ranks form.
+
+    Raises:
+        ConfigError: the replicas do not divide the ranks.
+    """
+    if config.replicas == 1:
+        return {"shard": size}
+    if size % config.replicas:
+        raise ConfigError(
+            f"parallel.replicas is {config.replicas} with {size} ranks; a divisor of the ranks is allowed; change one"
+        )
+    return {"replicate": config.replicas, "shard": size // config.replicas}
+
+
+def lay_out(config: ParallelConfig, model: nn.Module, world: World) -> nn.Module:
+    """Recompute, compile and shard a finished model site by site; its parameters keep their names.
+
+    Sharded are parameters, gradients and optimiser state (FSDP2; Zhao et al. 2023, arXiv:2304.11277).
+    """
+    sites = [module for module in model.modules() if isinstance(module, Site)]
+    for site in sites:
+        if config.recompute == "sites":
+            site.forward = partial(checkpoint, site.forward, use_reentrant=False, preserve_rng_state=False)
+        if config.compile != "none":
+            site.compile(backend=config.compile)
     if world.mesh is None:
         return model
     # Sites return views; the warning is about in-place operations on them, of which there are none.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module", category=UserWarning)
-    for module in model.modules():
-        if isinstance(module, Site):
-            fully_shard(module, mesh=world.mesh)
+    for site in sites:
+        fully_shard(site, mesh=world.mesh)
     fully_shard(model, mesh=world.mesh)
     return model
 

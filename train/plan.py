@@ -1,5 +1,6 @@
 """What a run would be, before anything runs: clips, steps, sizes, memory, arithmetic. No clip is decoded."""
 
+import math
 from typing import Any
 
 import torch
@@ -9,10 +10,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from train.conditions.signals import nothing_told
 from train.config import TrainConfig
 from train.data import ShardSource
-from train.models.codec import build_codec, latent_shape
+from train.engine import largest_latent
+from train.models.codec import build_codec
 from train.models.denoiser import VideoDenoiser
 from train.models.text import nothing_said
 from train.network import build_network
+from train.parallel import ParallelConfig, World, lay_out
 from train.parameters import trained_names
 from train.parameters.start import new_names
 from train.prepare import vocabulary_of
@@ -51,29 +54,44 @@ def describe_data(config: TrainConfig, source: ShardSource) -> dict[str, Any]:
         "clips_in_split": len(source.dataset.table(None if split == "all" else split)),
         "clips_usable": plan.num_samples,
         "batches_by_bucket": plan.num_batches,
+        "empty_buckets": [name for name, count in plan.num_batches.items() if not count],
         "steps_per_epoch": plan.steps_per_epoch,
         "epochs": None if steps is None else steps / plan.steps_per_epoch,
     }
 
 
+def step_flop(config: TrainConfig, vocabulary_size: int) -> int:
+    """Operations of the network in one step of all ranks; recomputation does not count, it is no progress."""
+    return describe_model(without_recomputation(config), vocabulary_size)["flop_per_step"]
+
+
+def without_recomputation(config: TrainConfig) -> TrainConfig:
+    """The same run, keeping all activations."""
+    return config.model_copy(update={"parallel": config.parallel.model_copy(update={"recompute": "none"})})
+
+
 def describe_model(config: TrainConfig, vocabulary_size: int) -> dict[str, Any]:
     """Parameters by part, latent shape, floating-point operations and memory of one step on one rank."""
-    view, clips = config.data.view, config.data.plan.global_batch
-    latent = latent_shape(build_codec(config.codec), view.num_frames, view.height, view.width)
+    clips = config.data.plan.global_batch
+    shape = config.data.shapes()[0]
+    latent = largest_latent(config, build_codec(config.codec))
     with torch.device("meta"):
         network = build_network(config, vocabulary_size, latent)
     new = frozenset() if config.start is None else new_names(config.start, network)
     sizes = {name: value.numel() for name, value in network.named_parameters()}
     trained = sum(sizes[name] for name in trained_names(config.parameters, sizes, new))
+    recomputes = config.parallel.recompute != "none"
+    layout = ParallelConfig(recompute=config.parallel.recompute)
+    lay_out(layout, network, World(torch.device("meta")))
     forward_flop, saved_B = _forward_cost(network, config, vocabulary_size, latent)
     return {
         "latent_TCHW": list(latent),
         "tokens_per_clip": latent[0] * latent[2] * latent[3],
-        "values_kept": round(torch.Size(latent).numel() / (view.num_frames * 3 * view.height * view.width), 4),
+        "values_kept": round(math.prod(latent) / (3 * math.prod(shape)), 4),
         "parameters": sum(sizes.values()),
         "parameters_trained": trained,
         "parameters_by_part": _by_part(sizes),
-        "flop_per_step": 3 * clips * forward_flop,  # backward costs two forwards
+        "flop_per_step": (4 if recomputes else 3) * clips * forward_flop,  # backward costs two forwards
         "memory_state_mb": _mb(
             _FLOAT32_B * (sum(sizes.values()) + 4 * trained)
         ),  # weights; gradient, Adam's two, average

@@ -48,7 +48,7 @@ def prepare(config: TrainConfig, source: ClipSource, world: World, output: Path)
             codec, _ = train_video_codec(config, source, world, output / "codec")
     batches = source.batches(world.rank, world.size, None)
     measured = list(islice(batches, config.latents.num_batches))
-    scale = measure(config.latents, codec, (clips.video_BTHWC for clips in measured), world)
+    scale = measure(config.latents, (clips.encoded(codec, world.device) for clips in measured), world)
     return freeze(config, codec, scale, vocabulary), chain(measured, batches)
 
 

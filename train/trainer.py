@@ -1,5 +1,6 @@
 """The loop: batches in, checkpoints and metrics out. Resumes from the newest committed checkpoint by itself."""
 
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -12,24 +13,32 @@ import torch
 
 from shards.errors import ConfigError, ContractError
 from train import checkpoint
+from train.breakdown import Breakdown
 from train.codec_run import train_video_codec
 from train.config import TrainConfig
 from train.data import Clips, ClipSource, ShardSource, joint_position
 from train.denoising import DenoisingStep, StepValues
+from train.embedded import codec_sha256
 from train.engine import Engine, load_frozen
-from train.metrics import MetricsWriter, StepReport, finite, means_of
+from train.metrics import MetricsWriter, StepReport, finite
 from train.models.autoencoder3d import VideoAutoencoderConfig
 from train.optim import learning_rate
-from train.parallel import World, from_all_ranks, from_first_rank, wait_for_all
+from train.parallel import World, from_all_ranks, from_first_rank
+from train.plan import step_flop
 from train.precision import resolve
 from train.prepare import prepare
+from train.previews import Previews
 from train.run_torchrun import open_world
+from train.saver import Saver, newest_for_all
+from train.skipped import SkippedSteps
+from train.speed import matmul_flop_per_s, memory_mb
+from train.watchdog import StepWatchdog
 
 log = logging.getLogger(__name__)
 
 # What may differ between a checkpoint and the config that resumes it: nothing that changes a step's result.
 # (Place and version of the data may: the saved position names the manifest by its hash.)
-_MAY_CHANGE = ("budget", "checkpoint", "metrics", "sampler", "windows", "num_threads", "device")
+_MAY_CHANGE = ("budget", "checkpoint", "metrics", "sampler", "previews", "windows", "num_threads", "device", "parallel")
 _DATA_MAY_CHANGE = ("uri", "version", "num_workers", "reading")
 
 
@@ -92,8 +101,8 @@ def fit(
     """
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    source = source or ShardSource(config.data)
-    with open_world(config.device) if world is None else nullcontext(world) as world:
+    source = source or ShardSource(config.data, config.metrics)
+    with open_world(config.device, config.parallel) if world is None else nullcontext(world) as world:
         output.mkdir(parents=True, exist_ok=True)
         config = with_precision(config, output, world)
         if config.method == "autoencoding":
@@ -110,7 +119,7 @@ def with_precision(config: TrainConfig, output: Path, world: World) -> TrainConf
     """The config with `precision: auto` resolved: as the run began, or as the first rank finds it."""
     if config.precision != "auto":
         return config
-    found = checkpoint.newest(output / "checkpoints")
+    found = newest_for_all(output / "checkpoints", world)
     if found is not None:
         precision = checkpoint.read_document(found, "config")["precision"]
     else:
@@ -148,13 +157,26 @@ class _Run:
         self.config, self.output, self.world, self.on_report = config, output, world, on_report
         self.step, self.elapsed_s = 0, 0.0
         self.position: Mapping[str, Any] | None = None
+        self.saver = Saver(config.checkpoint, output / "checkpoints", world)
+        self.watchdog = StepWatchdog(config.metrics.timeout_s, world.rank)
+        self.skips = SkippedSteps(output, config.metrics.max_skipped, world)
         self.pending: list[_Pending] = []
         self.reports: list[StepReport] = []
         self._start_or_resume(source)
-        self.method = DenoisingStep(config, self.engine, world)
+        source.check_codec(codec_sha256(config.codec, self.engine.frozen.codec))
+        self.breakdown = Breakdown((*DenoisingStep.axes(config, self.engine), *source.axes()))
+        self.method = DenoisingStep(config, self.engine, world, self.breakdown)
+        self.flop_per_s = 0.0
+        self.flop = 0
+        if config.metrics.mfu and world.is_first:
+            self.flop_per_s = matmul_flop_per_s(world.device, config.precision) * world.size
+            self.flop = step_flop(config, len(self.engine.frozen.vocabulary))
+        self.previews = Previews(config, self.engine, output, world)
         self.writer: MetricsWriter | None = None
         if world.is_first:
             (output / "config.yaml").write_text(config.to_yaml(), encoding="utf-8")
+            axes = {axis.name: axis.labels for axis in self.breakdown.axes}
+            (output / "axes.json").write_text(json.dumps(axes, indent=1, ensure_ascii=False), encoding="utf-8")
             self.writer = MetricsWriter(config.metrics, output, self.step)
 
     def until_the_end(self) -> FitResult:
@@ -162,6 +184,7 @@ class _Run:
         saved_step = self.step if self.position is not None else -1
         while (progress := self.config.budget.progress(self.step, self.elapsed_s)) < 1:
             self._one_step(progress)
+            self.previews.after(self.step)
             if self.step % self.config.metrics.every_steps == 0:
                 self._report()
             if self.step % self.config.checkpoint.every_steps == 0:
@@ -170,12 +193,13 @@ class _Run:
         self._report()
         if saved_step != self.step:
             self._save()
+        self.saver.close()
         if self.writer is not None:
             self.writer.close()
         return self._result()
 
     def _start_or_resume(self, source: ClipSource) -> None:
-        found = checkpoint.newest(self.output / "checkpoints")
+        found = newest_for_all(self.output / "checkpoints", self.world)
         if found is None:
             frozen, self.batches = prepare(self.config, source, self.world, self.output)
             self.engine = Engine(self.config, frozen, self.world)
@@ -190,13 +214,14 @@ class _Run:
 
     def _one_step(self, progress: float) -> None:
         begin_s = time.monotonic()
-        clips: Clips = next(self.batches)
+        with self.watchdog.watch(self.step + 1, "waiting for clips"):
+            clips: Clips = next(self.batches)
         data_wait_s = time.monotonic() - begin_s
         rate = learning_rate(self.config.optim, self.step, progress)
-        values = self.method(clips, self.step, rate)
+        with self.watchdog.watch(self.step + 1, "computing", clips.keys):
+            values = self.method(clips, self.step, rate)
         self.step, self.position = self.step + 1, clips.position
-        if values.skipped:
-            log.warning("step %d skipped: loss or gradient not finite; clips %s", self.step, ", ".join(clips.keys))
+        self.skips.after(self.step, values, clips)
         step_s = time.monotonic() - begin_s
         self.elapsed_s = self._agreed(self.elapsed_s + step_s)
         self.pending.append(_Pending(self.step, values, rate, data_wait_s, step_s, progress))
@@ -208,7 +233,7 @@ class _Run:
         return from_first_rank(elapsed_s, self.world)
 
     def _report(self) -> None:
-        reports = [_report_of(pending, self.config.data.plan.global_batch) for pending in self.pending]
+        reports = [self._report_of(pending) for pending in self.pending]
         self.pending.clear()
         self.reports += reports
         if self.writer is None or not reports:
@@ -226,12 +251,11 @@ class _Run:
         self._report()  # metrics never lag behind a checkpoint
         position = joint_position(from_all_ranks(dict(self.position or {}), self.world))
         record = {"step": self.step, "elapsed_s": self.elapsed_s, "position": position}
-        self.engine.save(self.output / "checkpoints", self.step, record)
-        wait_for_all(self.world)
+        self.saver.save(self.step, self.engine.tensors(), self.engine.documents(), record)
 
     def _result(self) -> FitResult:
-        folder = checkpoint.newest(self.output / "checkpoints")
-        if folder is None:
+        folder = checkpoint.of_step(self.output / "checkpoints", self.step)
+        if not checkpoint.is_committed(folder):
             raise ContractError(
                 f"{self.output} holds no checkpoint after training; one is always written; report a bug"
             )
@@ -248,18 +272,20 @@ class _Run:
             skipped_steps=sum(report.skipped for report in self.reports),
         )
 
-
-def _report_of(pending: _Pending, num_clips: int) -> StepReport:
-    values = pending.values
-    return StepReport(
-        step=pending.step,
-        loss=finite(float(values.loss)),
-        loss_by_level=means_of(values.by_level),
-        learning_rate=pending.learning_rate,
-        gradient_norm=finite(float(values.gradient_norm)),
-        data_wait_s=pending.data_wait_s,
-        step_s=pending.step_s,
-        clips_per_s=num_clips / pending.step_s,
-        progress=pending.progress,
-        skipped=values.skipped,
-    )
+    def _report_of(self, pending: _Pending) -> StepReport:
+        values, clips = pending.values, self.config.data.plan.global_batch
+        return StepReport(
+            step=pending.step,
+            loss=finite(float(values.loss)),
+            loss_by=self.breakdown.means(values.sums),
+            learning_rate=pending.learning_rate,
+            gradient_norm=finite(float(values.gradient_norm)),
+            data_wait_s=pending.data_wait_s,
+            step_s=pending.step_s,
+            clips_per_s=clips / pending.step_s,
+            latents_per_s=clips * self.engine.frozen.latent_TCHW[0] / pending.step_s,
+            mfu=self.flop / pending.step_s / self.flop_per_s if self.flop_per_s else None,
+            memory_mb=memory_mb(self.world.device),
+            progress=pending.progress,
+            skipped=values.skipped,
+        )

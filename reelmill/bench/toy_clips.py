@@ -10,7 +10,7 @@ import torch
 from reelmill.toyworld.render import Shot, draw_shot, render_shot
 from reelmill.toyworld.world import Combination, combinations
 from shards.plans.permutation import philox
-from train.data import Clips
+from train.data import Clips, ClipSource
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class BouncingShot(Shot):
 
 
 @dataclass(frozen=True)
-class ToyClips:
+class ToyClips(ClipSource):
     """A ClipSource: clips numbered from 0, each a random shot of one of the combinations that training may show.
 
     Attributes:

@@ -98,6 +98,42 @@ def sample(
         typer.echo(path)
 
 
+@app.command(epilog="Example: reelmill train embed train/toyworld --set data.uri=run/dataset --output run/latents")
+def embed(
+    config: ConfigArgument,
+    output: Annotated[str, typer.Option("--output", help="Folder or s3:// of the derived dataset; rerun to go on.")],
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", help="Run folder of `train fit` that has the codec; default: the config's."),
+    ] = None,
+    set_: SetOption = None,
+) -> None:
+    """Make the latents of a published dataset once, as a dataset that `data.read: latents` trains from."""
+    from reelmill.embedding import embed_dataset
+    from shards.config import load_config
+    from train.config import TrainConfig
+
+    made = embed_dataset(load_config(TrainConfig, config, set_ or []), model, output)
+    typer.echo(f"version {made.version} of {output}: latents of {made.stats.num_samples} clips")
+
+
+@app.command(epilog="Example: reelmill train replay model --step 1234")
+def replay(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `train fit`.")],
+    step: Annotated[int, typer.Option("--step", help="A step that the run has made; see skipped.jsonl.")],
+) -> None:
+    """Make one step again: the loss of each clip, the gradient of each part. Exit code 1 if some are not finite."""
+    from train.replay import replay as make_again
+
+    found = make_again(run, step)
+    typer.echo(f"step {found.step}, made again from the checkpoint of step {found.from_step}")
+    for clip in found.clips:
+        typer.echo(f"  {clip.key:<40} level {clip.level:.3f}  loss {clip.loss:.6g}")
+    for part, norm in found.gradient_norms.items():
+        typer.echo(f"  gradient of {part:<28} {norm:.6g}")
+    raise typer.Exit(0 if found.is_finite else 1)
+
+
 def _scores(texts: list[str], count: int) -> dict[str, list[float]]:
     from shards.errors import ConfigError
 

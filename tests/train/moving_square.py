@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from train.data import Clips
+from train.data import Clips, ClipSource
 
 COLOURS = {"red": (220, 40, 40), "blue": (40, 60, 220)}
 STEPS = {"left": -1, "right": 1}
 
 
-class MovingSquares:
+class MovingSquares(ClipSource):
     """A ClipSource of `num_clips` clips of 4 frames of 16x16 px; order and batches depend on the epoch alone."""
 
     def __init__(self, num_clips: int = 16, global_batch: int = 4) -> None:
@@ -68,5 +68,5 @@ TINY = {
     "sampler": {"kind": "ddim", "steps": 2},
     "budget": {"steps": 6},
     "checkpoint": {"every_steps": 2},
-    "metrics": {"every_steps": 1, "tensorboard": False},
+    "metrics": {"every_steps": 1, "tensorboard": False, "mfu": False},
 }

@@ -8,6 +8,7 @@ import torch
 from shards.config import parse_config
 from shards.errors import ConfigError, ContractError
 from tests.train.moving_square import MovingSquares
+from train.breakdown import Breakdown
 from train.conditions.columns import ClassConditionConfig, ScoreConditionConfig, perturb_scores, told_class, told_scores
 from train.conditions.config import ConditionsConfig
 from train.conditions.frames import FramesConditionConfig, Given, counted, noise_levels, num_maps, see
@@ -243,7 +244,8 @@ def test_signals_add_nothing_at_the_start_and_then_tell_values_apart():
 def example_of(tiny, tmp_path: Path, *overrides: str):
     config, world = tiny(*overrides), World(torch.device("cpu"))
     frozen, batches = prepare(config, MovingSquares(), world, tmp_path)
-    step = DenoisingStep(config, Engine(config, frozen, world), world)
+    engine = Engine(config, frozen, world)
+    step = DenoisingStep(config, engine, world, Breakdown(tuple(DenoisingStep.axes(config, engine))))
     return step, step.example(next(batches))
 
 
@@ -253,9 +255,10 @@ def test_a_batch_with_frames_is_corrupted_place_by_place(tiny, tmp_path):
     )
     assert torch.equal(example.corrupted.x_BTCHW[:, 0], example.z_BTCHW[:, 0])  # s is 0: clean
     assert not torch.equal(example.corrupted.x_BTCHW[:, 1], example.z_BTCHW[:, 1])
-    loss, by_level = step._loss(example)
-    assert by_level[1].sum() == 4 * 3  # clips x frames that are not given
-    assert torch.isfinite(loss)
+    losses_B, sums = step.losses(example)
+    num_levels = step.config.metrics.level_bins
+    assert sums[1, :num_levels].sum() == 4 * 3  # clips x frames that are not given
+    assert torch.isfinite(losses_B).all()
 
 
 def test_without_text_no_caption_is_asked_for(tiny, tmp_path):

@@ -22,7 +22,12 @@ VIDEO_CODEC = (
 ADM = "kind: adm_unet, channels: [8, 16], blocks_per_level: 1, attention_levels: [1], norm_groups: 4"
 # Together these runs pass through every value of every primitive that has leaves of its own.
 RUNS = [
-    ("budget.seconds=1000", "metrics.tensorboard=true", "sampler={kind: ddim, eta: 0.5, spacing: leading}"),
+    (
+        "budget.seconds=1000",
+        "metrics.tensorboard=true",
+        "metrics.mfu=true",
+        "sampler={kind: ddim, eta: 0.5, spacing: leading}",
+    ),
     (
         "codec={kind: autoencoder, latent_channels: 4, width: 8, num_blocks: 1, steps: 2}",
         "mixer={kind: attention, num_heads: 2}",
@@ -108,7 +113,9 @@ def test_every_leaf_of_the_configuration_is_read(tiny, squares, tmp_path, monkey
     # Pretrained parts need files from elsewhere: their leaves are read in tests/train/models and autoencoding.
     elsewhere = ("PretrainedTextConfig", "LpipsConfig", "TaesdConfig", "DiffusersVaeConfig")
     declared = {leaf for leaf in leaves(TrainConfig) if leaf[0] not in (*of_shards, *elsewhere)}
-    source_only = {("DataConfig", name) for name in ("uri", "version", "mix", "num_workers")}  # see test_data.py
+    source_only = {("DataConfig", name) for name in ("uri", "version", "mix", "num_workers", "read")} | {
+        ("MetricsConfig", name) for name in ("by_columns", "by_sources")
+    }  # see test_data.py
     assert declared - source_only - read == set()
 
 

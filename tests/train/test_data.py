@@ -1,20 +1,25 @@
 """Training from real published shards: the only data path a user has."""
 
 import io
+import json
 from fractions import Fraction
 
 import av
 import pyarrow as pa
 import pytest
 
-from shards.errors import ConfigError
+from shards.errors import ConfigError, ContractError
 from shards.format.commit import commit_shard
 from shards.format.index import ROW
+from shards.reading.reader import open_dataset
 from shards.versions.publish import publish
 from shards.versions.splits import SplitConfig
 from tests.train.moving_square import COLOURS, STEPS, draw
 from train.config import DataConfig
 from train.data import ShardSource
+from train.embed import embed
+from train.metrics import read_reports
+from train.models.codec import build_codec
 from train.plan import describe
 from train.trainer import fit
 
@@ -75,7 +80,7 @@ def test_clips_without_caption_are_left_out(tiny, dataset):
     source = ShardSource(tiny(f"data.uri={dataset}", "data.num_workers=0").data)
     assert len(source.captions()) == 8
     clips = next(source.batches(0, 1, None))
-    assert clips.video_BTHWC.shape == (4, 4, 16, 16, 3)
+    assert clips.video.shape == (4, 4, 16, 16, 3)
     assert None not in clips.captions
 
 
@@ -108,7 +113,58 @@ def test_a_mixture_is_read_like_a_dataset(tiny, dataset):
         tiny(f"data.uri={dataset}", f"data.mix={parts}")
 
 
-def test_plans_of_several_shapes_are_refused_until_training_takes_them(tiny):
-    for override in ("data.plan.images=0.5", "data.plan.bucket_by=shape"):
-        with pytest.raises(ConfigError, match="training takes batches of one shape"):
-            tiny(override)
+def test_buckets_and_stills_train_together(tiny, dataset, tmp_path):
+    shapes = ("data.view.shapes=[4x16x16, 2x32x32]", "data.plan.bucket_by=shape", "data.plan.images=0.5")
+    config = tiny(f"data.uri={dataset}", "data.num_workers=0", "data.plan.global_batch=2", "budget.steps=6", *shapes)
+    source = ShardSource(config.data)
+    batches = source.batches(0, 1, None)
+    seen = {tuple(next(batches).video.shape[1:4]) for _ in range(2 * source.plan.steps_per_epoch)}
+    assert {frames for frames, _, _ in seen} == {1, 4}  # small clips would be enlarged to 32 px, so none goes there
+    result = fit(config, tmp_path / "run")
+    assert (result.step, result.skipped_steps) == (6, 0)
+    assert describe(config)["data"]["empty_buckets"] == ["1x32x32", "2x32x32"]
+
+
+def test_a_shape_that_the_codec_cannot_take_is_refused(tiny, dataset, tmp_path):
+    config = tiny(f"data.uri={dataset}", "data.view.shapes=[4x16x16, 3x16x16]", "data.plan.bucket_by=shape")
+    with pytest.raises(ConfigError, match="3 frames of 16x16; multiples of 2 frames"):
+        fit(config, tmp_path / "run")
+
+
+def test_training_on_latents_made_ahead_equals_training_live(tiny, dataset, tmp_path):
+    view = ("data.num_workers=0", "data.view.start=begin", "data.view.fps=null")
+    live = tiny(f"data.uri={dataset}", *view)
+    made = embed(live.data, open_dataset(dataset), live.codec, build_codec(live.codec), tmp_path / "latents", tmp_path)
+    assert made.splits == open_dataset(dataset).manifest.splits
+    assert open_dataset(tmp_path / "latents").members == ("json", "latent.npy", "txt")
+    ahead = tiny(f"data.uri={tmp_path / 'latents'}", "data.read=latents", *view)
+    fit(live, tmp_path / "live")
+    fit(ahead, tmp_path / "ahead")
+    losses = [[report.loss for report in read_reports(tmp_path / name)] for name in ("live", "ahead")]
+    assert losses[0] == losses[1]
+
+
+def test_latents_of_another_codec_or_view_are_refused(tiny, dataset, tmp_path):
+    view = (f"data.uri={tmp_path / 'latents'}", "data.num_workers=0", "data.view.start=begin")
+    made = tiny(f"data.uri={dataset}", *view[1:])
+    embed(made.data, open_dataset(dataset), made.codec, build_codec(made.codec), tmp_path / "latents", tmp_path)
+    with pytest.raises(ContractError, match="were made with codec_sha256"):
+        fit(tiny(*view, "data.read=latents", "codec={kind: transform, kept_coefficients: 5}"), tmp_path / "run")
+    with pytest.raises(ContractError, match="were made with view"):
+        ShardSource(tiny(*view, "data.read=latents", "data.view.num_frames=2").data)
+    with pytest.raises(ConfigError, match="holds none; make them by train embed"):
+        ShardSource(tiny(*view[1:], f"data.uri={dataset}", "data.read=latents").data)
+    with pytest.raises(ConfigError, match="start is random with read: latents"):
+        tiny(*view[:2], "data.read=latents")
+
+
+def test_the_loss_is_split_by_source_and_score(tiny, dataset, tmp_path):
+    metrics = ("metrics.by_columns=[duration_s]", "metrics.by_sources=3", "budget.steps=2")
+    fit(tiny(f"data.uri={dataset}", "data.num_workers=0", *metrics), tmp_path / "run")
+    axes = json.loads((tmp_path / "run" / "axes.json").read_text())
+    assert list(axes) == ["level", "frame", "text", "duration_s", "source"]
+    assert axes["source"] == ["video0", "video1", "video2", "other"]
+    by = read_reports(tmp_path / "run")[0].loss_by
+    assert {name: len(values) for name, values in by.items()} == {name: len(labels) for name, labels in axes.items()}
+    assert by["duration_s"][:-1] == [None] * 9  # all clips last as long: one tenth has them all
+    assert by["duration_s"][-1] == pytest.approx(read_reports(tmp_path / "run")[0].loss)

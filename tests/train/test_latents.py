@@ -16,8 +16,12 @@ def noise_videos() -> list[torch.Tensor]:
     return [torch.randint(0, 256, (4, 2, 16, 16, 3), generator=generator, dtype=torch.uint8) for _ in range(3)]
 
 
+def latents(videos: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [CODEC.encode(pixels_of(video)) for video in videos]
+
+
 def test_scaled_latents_have_mean_zero_and_variance_one():
-    scale = measure(LatentsConfig(std_floor=0.001), CODEC, noise_videos(), CPU)
+    scale = measure(LatentsConfig(std_floor=0.001), latents(noise_videos()), CPU)
     z = scale.normalize(CODEC.encode(pixels_of(torch.cat(noise_videos())))).transpose(0, 2).flatten(1)
     assert z.mean(1).abs().max() < 1e-4
     assert torch.allclose(z.std(1, correction=0), torch.ones(48), atol=1e-4)
@@ -25,7 +29,7 @@ def test_scaled_latents_have_mean_zero_and_variance_one():
 
 def test_quiet_channels_are_not_blown_up():
     videos = [torch.randint(0, 256, (4, 1, 8, 8, 1), dtype=torch.uint8).expand(-1, 2, -1, -1, 3)]  # grey: no chroma
-    scale = measure(LatentsConfig(std_floor=0.25), CODEC, videos, CPU)
+    scale = measure(LatentsConfig(std_floor=0.25), latents(videos), CPU)
     assert scale.std_C.min().item() == pytest.approx(0.25 * scale.std_C.max().item())
 
 
@@ -37,4 +41,4 @@ def test_restoring_undoes_scaling():
 
 def test_one_flat_colour_is_refused():
     with pytest.raises(ContractError, match="one flat colour"):
-        measure(LatentsConfig(), CODEC, [torch.zeros(1, 2, 8, 8, 3, dtype=torch.uint8)], CPU)
+        measure(LatentsConfig(), latents([torch.zeros(1, 2, 8, 8, 3, dtype=torch.uint8)]), CPU)

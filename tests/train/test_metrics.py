@@ -1,17 +1,12 @@
 import json
 
-import torch
-
-from train.metrics import MetricsConfig, MetricsWriter, StepReport, means_of, read_reports, sums_by_level
+from train.metrics import MetricsConfig, MetricsWriter, StepReport, read_reports
 
 
 def report(step: int) -> StepReport:
-    return StepReport(step, 0.5, [0.25, None], 1e-3, 2.0, 0.01, 0.1, 160.0, step / 10, False)
-
-
-def test_losses_fall_into_bins_of_their_level():
-    losses, levels = torch.tensor([[1.0, 3.0], [5.0, 7.0]]), torch.tensor([[0.1, 0.2], [0.9, 1.0]])
-    assert means_of(sums_by_level(losses, levels, 4, torch.ones_like(losses))) == [2.0, None, None, 6.0]
+    return StepReport(
+        step, 0.5, {"level": [0.25, None]}, 1e-3, 2.0, 0.01, 0.1, 160.0, 640.0, 0.3, 500.0, step / 10, False
+    )
 
 
 def test_reports_are_read_back(tmp_path):

@@ -5,6 +5,7 @@ import torch
 
 from shards.config import parse_config
 from shards.errors import ConfigError
+from train.breakdown import Breakdown
 from train.config import TrainConfig
 from train.denoising import DenoisingStep
 from train.engine import Engine
@@ -84,7 +85,7 @@ def test_loss_and_sampler_draw_noise_of_the_prior(tiny, squares, tmp_path):
     config = tiny("noise_prior={kind: mixed, alpha: 99}", "budget.steps=1")
     fit(config, tmp_path, source=squares)
     model, world = load(tmp_path), World(torch.device("cpu"))
-    step = DenoisingStep(config, Engine(config, model.frozen, world), world)
+    step = DenoisingStep(config, Engine(config, model.frozen, world), world, Breakdown(()))
     clips = next(squares.batches(0, 1, None))
     trained = step.example(clips).noise_BTCHW
     starts = [model._noise([keyed(seed, 0, 0, 1) for seed in (3, 4)]) for _ in range(2)]

@@ -26,6 +26,7 @@ from train.parameters.policy import (
 from train.parameters.start import StartConfig, load_start, new_names
 from train.plan import describe_model
 from train.sample.generate import load
+from train.tensor_files import read
 from train.trainer import fit
 
 NAMES = ["text.words", "trunk.down.0.space.conv", "trunk.down.0.time.first", "trunk.up.0.time.last"]
@@ -111,7 +112,7 @@ def test_lora_trains_updates_alone_and_samples_merged(tiny, squares, tmp_path):
         "parameters={kind: lora, rank: 2, targets: ['trunk.*'], also: ['trunk.leave.bias']}", "budget.steps=3"
     )
     folder = fit(config, tmp_path, source=squares).checkpoint
-    tensors, averages = (checkpoint.read_tensors(folder, name) for name in ("model", "ema"))
+    tensors, averages = (read(folder, name) for name in ("model", "ema"))
     assert all("lora_" in name or name == "trunk.leave.bias" for name in averages)
     assert any(value.abs().max() > 0 for name, value in tensors.items() if name.endswith("lora_up"))
     assert describe_model(config, 10)["parameters_trained"] == sum(value.numel() for value in averages.values())
@@ -154,16 +155,14 @@ def test_an_inflated_network_is_the_image_network_on_each_frame_at_the_start(tin
 def test_only_mixers_train_in_a_run_that_starts_from_an_image_network(tiny, image_run, tmp_path):
     start = f"start={{path: {image_run}, new: ['*.time.*']}}"
     config = tiny(*INFLATED, start, "parameters.kind=new", "budget.steps=2")
-    trained = checkpoint.read_tensors(fit(config, tmp_path / "video", source=MovingSquares()).checkpoint, "model")
-    image = checkpoint.read_tensors(checkpoint.find(image_run), "model") | checkpoint.read_tensors(
-        checkpoint.find(image_run), "ema"
-    )
+    trained = read(fit(config, tmp_path / "video", source=MovingSquares()).checkpoint, "model")
+    image = read(checkpoint.find(image_run), "model") | read(checkpoint.find(image_run), "ema")
     for name, value in image.items():
         ours = trained[name][:, : value.shape[1]] if name == "trunk.enter.weight" else trained[name]
         assert torch.equal(ours, value), name
     assert any(trained[name].abs().max() > 0 for name in trained if name.endswith("time.last.weight"))
-    scale = checkpoint.read_tensors(checkpoint.find(image_run), "latents")
-    kept = checkpoint.read_tensors(checkpoint.find(tmp_path / "video"), "latents")
+    scale = read(checkpoint.find(image_run), "latents")
+    kept = read(checkpoint.find(tmp_path / "video"), "latents")
     assert all(torch.equal(scale[name], kept[name]) for name in scale)  # the scale of latents goes with the weights
 
 

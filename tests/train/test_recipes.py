@@ -9,7 +9,7 @@ import torch
 
 from shards.config import load_config, preset_names
 from train.config import TrainConfig
-from train.data import Clips
+from train.data import Clips, ClipSource
 from train.models.adm_unet import AdmUNetConfig
 from train.models.autoencoder3d import VideoAutoencoderConfig
 from train.network import build_network
@@ -108,7 +108,7 @@ def test_the_stages_share_codec_trunk_and_mixer():
     assert short.codec == prediction.codec == interpolation.codec
 
 
-class Drawn:
+class Drawn(ClipSource):
     """Noise clips of 32x32 with a caption, as many frames as asked."""
 
     def __init__(self, num_frames: int) -> None:

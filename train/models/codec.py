@@ -80,13 +80,14 @@ def check_codec(codec: AnyCodec, record: Mapping[str, str]) -> None:
 
 
 def latent_shape(codec: Codec, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-    """Shape (T, C, H, W) of one clip's latent.
+    """Shape (T, C, H, W) of one clip's latent; a still of one frame has one latent frame.
 
     Raises:
         ConfigError: the clip's size is no multiple of the codec's steps.
     """
     time, space = codec.frames_per_latent, codec.pixels_per_latent
     alone = int(codec.first_frame_alone)
+    frames = time if frames == 1 and not alone else frames
     if (frames - alone) % time or height % space or width % space:
         counted = f"1 frame and multiples of {time}" if alone else f"multiples of {time}"
         raise ConfigError(
@@ -94,6 +95,13 @@ def latent_shape(codec: Codec, frames: int, height: int, width: int) -> tuple[in
             "by the codec; change data.view or the codec"
         )
     return alone + (frames - alone) // time, codec.latent_channels, height // space, width // space
+
+
+def encode_video(codec: Codec, video_BTHWC: Tensor) -> Tensor:
+    """Latents z_BTCHW of uint8 video; a still is shown for as many frames as one latent frame has."""
+    if video_BTHWC.shape[1] == 1 and not codec.first_frame_alone:
+        video_BTHWC = video_BTHWC.expand(-1, codec.frames_per_latent, -1, -1, -1)
+    return codec.encode(pixels_of(video_BTHWC))
 
 
 def pixels_of(video_BTHWC: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class VideoDenoiser(nn.Module):
             map_channels: channels of `given["maps_BTCHW"]`, which stand beside the latent at the input, last of all.
         """
         super().__init__()
-        _check_size(trunk, latent_TCHW)
+        check_latent(trunk, latent_TCHW)
         channels, width = latent_TCHW[1], trunk.modulation_width
         layout, words_width = 0, 0
         self.text = None if condition is None else build_text_encoder(text, vocabulary_size)
@@ -94,7 +94,12 @@ def _resized(layout_BTCHW: Tensor, like_BTCHW: Tensor) -> Tensor:
     return layout_NCHW.unflatten(0, layout_BTCHW.shape[:2])
 
 
-def _check_size(trunk: TrunkConfig, latent_TCHW: tuple[int, ...]) -> None:
+def check_latent(trunk: TrunkConfig, latent_TCHW: tuple[int, ...]) -> None:
+    """Refuse latents that the trunk cannot halve as often as it has levels.
+
+    Raises:
+        ConfigError: their size does not fit.
+    """
     step = 2 ** (len(trunk.channels) - 1)
     if latent_TCHW[2] % step or latent_TCHW[3] % step:
         raise ConfigError(

@@ -23,6 +23,7 @@ from train.models.foreign_unets import diffusers_names, load_renamed, lvdm_names
 from train.models.trunk import TrunkConfig
 from train.parameters.lora import merged, name_without_lora
 from train.parameters.policy import LORA_PART, LoraParametersConfig, fits
+from train.tensor_files import read
 
 log = logging.getLogger(__name__)
 _GROWS = "trunk.enter.weight"  # its input channels: latent, layout, maps
@@ -119,9 +120,9 @@ def _tensors(config: StartConfig) -> dict[str, Tensor]:
     folder = start_folder(config)
     if folder is None:
         return load_file(config.path)
-    weights = checkpoint.read_tensors(folder, "model")
+    weights = read(folder, "model")
     if config.averaged:
-        weights |= checkpoint.read_tensors(folder, "ema")
+        weights |= read(folder, "ema")
     policy = checkpoint.read_document(folder, "config")["parameters"]
     return merged(weights, LoraParametersConfig.model_validate(policy)) if policy["kind"] == "lora" else weights
 
@@ -129,7 +130,7 @@ def _tensors(config: StartConfig) -> dict[str, Tensor]:
 def _names(config: StartConfig) -> set[str]:
     folder = start_folder(config)
     if folder is not None:
-        return {name_without_lora(name) for name in checkpoint.read_tensors(folder, "model")}
+        return {name_without_lora(name) for name in read(folder, "model")}
     with safe_open(config.path, "pt") as file:
         return set(file.keys())
 

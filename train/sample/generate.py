@@ -27,6 +27,7 @@ from train.run_torchrun import pick_device
 from train.sample.config import SamplerConfig
 from train.sample.scores import ScoreSum, Told, terms_of
 from train.sample.steps import run
+from train.tensor_files import read
 
 _STREAM = 1  # apart from training's draws
 
@@ -287,9 +288,9 @@ def load(path: Path, device: str | None = None, averaged: bool = True) -> TextTo
     place = torch.device(pick_device(device or config.device))
     frozen = load_frozen(config, folder, place)
     network = build_denoiser(config, frozen)
-    weights = checkpoint.read_tensors(folder, "model")
+    weights = read(folder, "model")
     if averaged:
-        weights |= checkpoint.read_tensors(folder, "ema")
+        weights |= read(folder, "ema")
     network.load_state_dict(weights)
     merge_lora(network)
     return TextToVideo(config, network.to(place).eval(), frozen, place)
