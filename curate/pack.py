@@ -35,6 +35,7 @@ _SIZE_COLUMNS = ["width", "height", "rotation_deg", "sar_num", "sar_den"]  # wha
 _BUCKET_ORDER = [("bucket", "ascending"), ("clip_id", "ascending")]
 _BETWEEN = "/"  # buckets of one clip in several datasets; no bucket has it in its name
 CROPPED_COLUMNS = (*BORDERS, "border_share")  # what is said of clips whose borders were cut off: they have none
+PUBLISHED = "published_"  # begins the counts of frames that a player of the dataset sees
 CUT_CODE = "cut:"  # begins the code of a clip that was decided for and could not be cut
 
 
@@ -226,7 +227,7 @@ def _video_of(clip: Mapping[str, Any]) -> str:
 def _count(result: CutResult, count: Callable[[str, int], None]) -> None:
     """Frames that were decoded and encoded for a clip, by dataset if there are several."""
     reason = f" ({result.fallback})" if result.fallback else ""
-    count(f"published_{result.mode}{reason}", result.num_frames)
+    count(f"{PUBLISHED}{result.mode}{reason}", result.num_frames)
     count("decoded_verify", result.decoded_frames)
     count("encoded", result.encoded_frames + sum(other.encoded_frames for other in result.also.values()))
     if result.also:

@@ -10,15 +10,17 @@ import pyarrow.compute
 from curate.clips.cut import VERSION
 from curate.config import CurateConfig
 from curate.media.tools import ffmpeg_builds
-from curate.pack import ShardTask, packed_record, plan_shards
+from curate.pack import PUBLISHED, ShardTask, packed_record, plan_shards
 from curate.pipeline import Pipeline
 from curate.reuse import find_reuse, with_source
 from curate.rundir import RunDir
 from curate.table_digest import table_digest
 from shards.errors import ContractError
 from shards.format.commit import Commit, read_commit
+from shards.format.index import read_index
 from shards.ids import digest
 from shards.schema import DECISION, STATUS_KEPT, STATUS_OK, strings
+from shards.storage.store import open_store
 from shards.versions.manifest import Manifest
 from shards.versions.publish import publish
 
@@ -89,7 +91,30 @@ def _num_samples(run_dir: RunDir, plan_id: str, number: int) -> int:
     return record["num_samples"] if record else 0
 
 
-def costs_of(run_dir: RunDir, commits: Sequence[Commit]) -> list[dict[str, Any]]:
-    """What it cost to make these shards, as far as they were packed here."""
-    records = (packed_record(run_dir, commit.plan_id, commit.shard_no) for commit in commits)
-    return [record for record in records if record is not None]
+def costs_of(run_dir: RunDir, commits: Sequence[Commit], kept: pa.Array) -> list[dict[str, Any]]:
+    """What it cost to make these shards, as far as they were packed here; of frames published, those of kept clips.
+
+    Args:
+        run_dir: where they were packed.
+        commits: published shards that stand.
+        kept: clip_id of what is published now.
+    """
+    found = []
+    for commit in commits:
+        record = packed_record(run_dir, commit.plan_id, commit.shard_no)
+        if record is None:
+            continue
+        index = read_index(open_store(run_dir.dataset).get(commit.index.path), ["key", "cut_mode", "num_frames"])
+        still = index.filter(pc.is_in(index["key"], value_set=kept))
+        if len(still) < len(index):
+            record = record | {"frames": _published(record["frames"], still)}
+        found.append(record)
+    return found
+
+
+def _published(frames: Mapping[str, int], still: pa.Table) -> dict[str, int]:
+    """Frame counts of a shard of which some samples are published no more; why one was encoded is not in its index."""
+    counts = {name: number for name, number in frames.items() if not name.startswith(PUBLISHED)}
+    for row in still.group_by("cut_mode").aggregate([("num_frames", "sum")]).to_pylist():
+        counts[f"{PUBLISHED}{row['cut_mode']}"] = row["num_frames_sum"]
+    return counts

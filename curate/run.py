@@ -39,7 +39,7 @@ from curate.worker import Job
 from shards.errors import ConfigError, ContractError
 from shards.facts import machine_facts, package_versions
 from shards.ids import digest
-from shards.schema import STATUS_UNSCORED
+from shards.schema import STATUS_KEPT, STATUS_UNSCORED
 from shards.versions.manifest import Manifest
 
 pc: Any = pyarrow.compute  # its stubs refuse the plain values that the functions take
@@ -152,8 +152,9 @@ def _curate(pipeline: Pipeline, rows: pa.Table, run_dir: RunDir, executor: Execu
     with Ahead(run_dir, config, uris_to_pack(run_dir, packing.plan_id, packing.tasks, videos)):
         packed = list(_track(progress, "pack", executor.shards(job, packing.tasks), len(packing.tasks)))
     failed = {**packing.failed, **{key: code for item in packed for key, code in item["failed"].items()}}
-    packed += costs_of(run_dir, packing.commits)
     clips = mark_failed(clips, failed)
+    kept = clips.filter(pc.equal(clips["status"], STATUS_KEPT))["clip_id"].combine_chunks()
+    packed += costs_of(run_dir, packing.commits, kept)
     write_text(run_dir.root / "config.yaml", config.to_yaml())
     write_table(run_dir.catalog("videos"), videos)
     write_table(run_dir.catalog("clips"), clips)

@@ -10,6 +10,7 @@ from typing import Any
 from shards.errors import ConfigError
 
 BENCHES = {
+    "ledger": "reelmill.bench.ledger:measure",
     "scan": "reelmill.bench.scan:measure",
     "shards": "reelmill.bench.shards:measure",
     "curate": "reelmill.bench.curate:measure",

@@ -9,11 +9,12 @@ import pytest
 
 import curate.pack
 from curate.run import Curated
+from curate.rundir import read_json
 from shards.errors import ClipError
 from shards.reading.reader import open_dataset
 from shards.schema import strings
 from shards.versions.verify import verify
-from tests.curate.tiny_runs import Calls, curated, draw
+from tests.curate.tiny_runs import NUM_FRAMES, Calls, curated, draw
 
 
 def published(result: Curated) -> set[str]:
@@ -58,6 +59,8 @@ def test_tightening_publishes_from_the_same_shards_and_cuts_nothing(root: Path, 
     assert tight.manifest is not None
     assert tight.manifest.version == 2
     assert published(tight) == set(clips[1:])
+    frames = [read_json(result.run_dir.root / "metrics.json")["frames"] for result in (first, tight)]
+    assert [counts["published_copy"] for counts in frames] == [4 * NUM_FRAMES, 3 * NUM_FRAMES]
     assert tars(root) == before
     assert verify(tight.run_dir.dataset, frames=True) == []
 
