@@ -28,7 +28,7 @@ def doctor() -> None:
 
 
 def bench(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Which one: curate, scan, shards.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which one: curate, ledger, scan, shards.")],
     as_json: JsonOption = False,
     peers: Annotated[
         bool,
