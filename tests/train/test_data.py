@@ -15,6 +15,7 @@ from shards.reading.reader import open_dataset
 from shards.versions.publish import publish
 from shards.versions.splits import SplitConfig
 from tests.train.moving_square import COLOURS, STEPS, draw
+from train.conditions.columns import told_scores
 from train.config import DataConfig
 from train.data import ShardSource
 from train.embed import embed
@@ -168,3 +169,11 @@ def test_the_loss_is_split_by_source_and_score(tiny, dataset, tmp_path):
     assert {name: len(values) for name, values in by.items()} == {name: len(labels) for name, labels in axes.items()}
     assert by["duration_s"][:-1] == [None] * 9  # all clips last as long: one tenth has them all
     assert by["duration_s"][-1] == pytest.approx(read_reports(tmp_path / "run")[0].loss)
+
+
+def test_scores_come_from_the_index(tiny, dataset):
+    overrides = ("data.num_workers=0", "data.view.fps=8", "data.view.score_columns=[duration_s]")
+    config = tiny(f"data.uri={dataset}", *overrides, "conditions.scores=[{column: duration_s, low: 0, high: 1.5}]")
+    clips = next(ShardSource(config.data).batches(0, 1, None))
+    assert clips.scores["duration_s"].tolist() == [0.75] * 4  # 6 frames at 8 a second
+    assert told_scores(config.conditions.scores, clips.scores, 4).flatten().tolist() == [0.5] * 4

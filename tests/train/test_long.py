@@ -65,6 +65,20 @@ def test_a_video_can_begin_with_a_picture(model):
         generate_long(model, model.wishes(PROMPT), 7, windows=windows, begin_BTHWC=picture.repeat(4, axis=1))
 
 
+def test_places_outside_a_box_are_held(model):
+    video = np.random.default_rng(0).integers(0, 255, (1, 4, 1, 1, 3), np.uint8).repeat(16, 2).repeat(16, 3)
+    mask = np.ones((1, 4, 4, 4))
+    mask[:, :, 1:3, 1:3] = 0  # 8 px of 16
+    made = model.generate(PROMPT, given=(video, mask))
+    change = np.abs(made.astype(int) - video).max(axis=(0, 1, 4))
+    outside = np.ones((16, 16), bool)
+    outside[4:12, 4:12] = False
+    assert change[outside].max() <= 2
+    assert change[~outside].min() > 2
+    with pytest.raises(ConfigError, match=r"mask has shape \(1, 3\); \(1, 4\) is allowed"):
+        model.generate(PROMPT, given=(video, np.ones((1, 3))))
+
+
 def test_a_long_video_depends_on_its_prompt_and_seed_alone(model):
     windows = HierarchicalWindowConfig(num_levels=1)
     together = generate_long(model, model.wishes(PROMPT * 2, [5, 6]), 10, windows=windows, batch_size=3)

@@ -100,8 +100,8 @@ class TextToVideo:
             batch_size: videos computed at once; changes memory, not results beyond rounding.
             classes: class of each video, None where not told.
             scores: per column of conditions.scores a value for each video, in the column's unit; NaN is not told.
-            given: frames that the videos must hold: uint8 video_BTHWC, and a mask over latent frames (B, T), 1 where
-                given.
+            given: what the videos must hold: uint8 video_BTHWC, and a mask, 1 where given, over latent frames (B, T)
+                or places (B, T, H, W).
 
         Raises:
             ConfigError: a prompt has a word that training never saw, or the model knows no such condition.
@@ -227,15 +227,16 @@ class TextToVideo:
         level_B = torch.full((len(noise_BTCHW),), sampler.given_level, device=self.device)
         return Given(given.z_BTCHW, given.mask_BT1HW, level_B, noise_BTCHW)
 
-    def _given_latents(self, video_BTHWC: np.ndarray, mask_BT: np.ndarray) -> GivenLatents:
+    def _given_latents(self, video_BTHWC: np.ndarray, mask: np.ndarray) -> GivenLatents:
         z_BTCHW = self.encode(torch.from_numpy(video_BTHWC))
-        if mask_BT.shape != z_BTCHW.shape[:2]:
+        frames_BT, (height, width) = tuple(z_BTCHW.shape[:2]), z_BTCHW.shape[3:]
+        if mask.shape not in (frames_BT, (*frames_BT, height, width)):
             raise ConfigError(
-                f"mask has shape {mask_BT.shape}; {tuple(z_BTCHW.shape[:2])} is allowed, a value per latent frame; "
-                "change it"
+                f"mask has shape {mask.shape}; {frames_BT} is allowed, a value per latent frame, or "
+                f"{(*frames_BT, height, width)}, one per place; change it"
             )
-        mask = torch.from_numpy(mask_BT).to(z_BTCHW)[..., None, None, None]
-        return GivenLatents(z_BTCHW, mask.expand_as(z_BTCHW[:, :, :1]))
+        mask_BTHW = torch.from_numpy(mask.reshape(*mask.shape[:2], *(mask.shape[2:] or (1, 1)))).to(z_BTCHW)
+        return GivenLatents(z_BTCHW, mask_BTHW[:, :, None].expand_as(z_BTCHW[:, :, :1]))
 
     def _noise(self, generators: Sequence[np.random.Generator]) -> Tensor:
         draws = [generator.standard_normal(self.frozen.latent_TCHW, dtype=np.float32) for generator in generators]
