@@ -1,9 +1,12 @@
 """Long videos from a tiny network that makes four frames."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from shards.errors import ConfigError
+from tests.train.moving_square import MovingSquares
 from train.sample.generate import load, with_overrides
 from train.sample.long import generate_long
 from train.sample.windows import AutoregressiveWindowConfig, HierarchicalWindowConfig
@@ -98,6 +101,20 @@ def test_fillers_make_what_lies_between(model):
     filler = Filler(**vars(model))
     generate_long(model, model.wishes(PROMPT), 10, windows=HierarchicalWindowConfig(), fillers=[filler])
     assert calls == [[[1, 0, 0, 1]] * 3]
+
+
+def test_fillers_may_be_longer_than_the_clips_of_key_frames(model, tiny, tmp_path):
+    config = tiny(*FRAMES, "data.view.num_frames=5")
+
+    class Five(MovingSquares):
+        def batches(self, rank, world_size, position):
+            for clips in super().batches(rank, world_size, position):
+                yield replace(clips, video_BTHWC=clips.video_BTHWC[:, [0, 1, 2, 3, 3]])
+
+    fit(config, tmp_path, source=Five())
+    windows = HierarchicalWindowConfig(num_levels=1)  # keys 4 apart
+    video = generate_long(model, model.wishes(PROMPT), 13, windows=windows, fillers=[load(tmp_path)])
+    assert len({frame.tobytes() for frame in video[0]}) == 13
 
 
 def test_a_network_that_never_saw_given_frames_cannot_go_on(tiny, squares, tmp_path):

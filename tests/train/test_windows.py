@@ -81,6 +81,15 @@ def test_a_video_that_begins_with_given_frames_has_them_in_its_first_call():
         begin_with(keys, 2)
 
 
+def test_gaps_can_be_filled_by_clips_of_another_length():
+    """LVDM: key frames by clips of 4 latent frames, gaps by clips of 5."""
+    plan = plan_windows(HierarchicalWindowConfig(num_levels=2), 49, 4, gap_window=5)
+    assert [len(calls) for calls in plan.rounds] == [1, 3, 12]
+    assert plan.calls[0].indices == (0, 16, 32, 48)
+    assert plan.calls[1].indices == (0, 4, 8, 12, 16)
+    assert sorted(index for call in plan.calls for index in call.written) == list(range(49))
+
+
 def test_merging_writes_what_was_made_and_keeps_what_was_given():
     plan = plan_windows(AutoregressiveWindowConfig(), 9, 5)
     long = torch.zeros(2, 9, 1, 1, 1)

@@ -45,10 +45,13 @@ def generate_long(
     """
     networks = (model, *fillers)
     window = model.frozen.latent_TCHW[0]
+    for filler in fillers:
+        _check_same_codec(model, filler)
     codec = model.frozen.codec
     alone = int(codec.first_frame_alone)
     length = alone - (alone - num_frames) // codec.frames_per_latent
-    plan = plan_windows(windows or model.config.windows, length, window)
+    gap_window = fillers[0].frozen.latent_TCHW[0] if fillers else window
+    plan = plan_windows(windows or model.config.windows, length, window, gap_window)
     if alone and len(plan.calls) > 1:
         raise ConfigError(
             f"codec is {model.config.codec.kind}, whose first latent frame holds one picture and the others "
@@ -58,8 +61,6 @@ def generate_long(
     begin_BTCHW = None if begin_BTHWC is None else model.encode(torch.from_numpy(begin_BTHWC))
     if begin_BTCHW is not None:
         plan = begin_with(plan, begin_BTCHW.shape[1])
-    for filler in fillers:
-        _check_same_codec(model, filler)
     for call in plan.calls:
         _check_trained(_network_of(networks, call), call)
     long_BTCHW = _carry_out(plan, networks, wishes, sampler, begin_BTCHW, batch_size)[:, :length]
@@ -123,7 +124,7 @@ def _check_trained(network: TextToVideo, call: Call) -> None:
     if len(call.indices) != network.frozen.latent_TCHW[0]:
         raise ConfigError(
             f"stage {call.stage} has calls of {len(call.indices)} latent frames; its network makes "
-            f"{network.frozen.latent_TCHW[0]}; use networks of one length"
+            f"{network.frozen.latent_TCHW[0]}; use fillers of one length"
         )
 
 

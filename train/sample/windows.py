@@ -39,7 +39,7 @@ class HierarchicalWindowConfig(Config):
     kind: Literal["hierarchical"] = "hierarchical"
     overlap: int = Field(default=1, ge=1, description="Key frames given from the clip of key frames before.")
     num_levels: int = Field(
-        default=1, ge=1, description="Times that gaps are filled; each shrinks them by the clip's length less one."
+        default=1, ge=1, description="Times that gaps are filled; each divides them by the filler's length less one."
     )
 
 
@@ -83,13 +83,14 @@ class WindowPlan:
         return tuple(call for calls in self.rounds for call in calls)
 
 
-def plan_windows(config: WindowsConfig, length: int, window: int) -> WindowPlan:
+def plan_windows(config: WindowsConfig, length: int, window: int, gap_window: int | None = None) -> WindowPlan:
     """The calls that make at least `length` latent frames with a network that makes `window`.
 
     Args:
         config: policy.
         length: latent frames wanted.
         window: latent frames of one call.
+        gap_window: hierarchical: latent frames of one call that fills a gap, its two ends included; default: window.
 
     Raises:
         ConfigError: the policy cannot make so many.
@@ -106,19 +107,24 @@ def plan_windows(config: WindowsConfig, length: int, window: int) -> WindowPlan:
     if isinstance(config, AutoregressiveWindowConfig):
         rounds = _one_after_the_other(length, window, config.overlap, 1)
         return WindowPlan(rounds[-1][0].indices[-1] + 1, rounds)
-    if window < 3:
-        raise ConfigError(f"windows is hierarchical with calls of {window} latent frames; 3 are needed; lengthen them")
-    stride = (window - 1) ** config.num_levels
+    gap_window = gap_window or window
+    if gap_window < 3:
+        raise ConfigError(
+            f"windows is hierarchical with calls of {gap_window} latent frames; 3 are needed; lengthen them"
+        )
+    stride = (gap_window - 1) ** config.num_levels
     num_keys = -(-(length - 1) // stride) + 1  # the last key frame stands at or behind the end
     rounds = _one_after_the_other(num_keys, window, config.overlap, stride)
     last = rounds[-1][0].indices[-1]
     fillings = []
     for level in range(config.num_levels):
-        stride //= window - 1
-        starts = range(0, last, stride * (window - 1))
-        ends = (True, *(False,) * (window - 2), True)
+        stride //= gap_window - 1
+        starts = range(0, last, stride * (gap_window - 1))
+        ends = (True, *(False,) * (gap_window - 2), True)
         fillings.append(
-            tuple(Call(level + 1, stride, tuple(start + stride * k for k in range(window)), ends) for start in starts)
+            tuple(
+                Call(level + 1, stride, tuple(start + stride * k for k in range(gap_window)), ends) for start in starts
+            )
         )
     return WindowPlan(last + 1, (*rounds, *fillings))
 
