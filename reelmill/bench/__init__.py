@@ -10,12 +10,13 @@ from typing import Any
 from shards.errors import ConfigError
 
 BENCHES = {
+    "clips": "reelmill.bench.exact_clips:measure",
     "ledger": "reelmill.bench.ledger:measure",
     "scan": "reelmill.bench.scan:measure",
     "shards": "reelmill.bench.shards:measure",
     "curate": "reelmill.bench.curate:measure",
 }
-WITH_PEERS = ("curate", "shards")  # can install what they are held against
+WITH_PEERS = ("clips", "curate", "shards")  # can install what they are held against
 
 LEVERS = {"scan": "reelmill.bench.scan_levers:measure"}
 

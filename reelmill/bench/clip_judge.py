@@ -69,7 +69,7 @@ class Verdict:
     def describe(self) -> str:
         """What is shown, as stretches of source frames: `0-29 65-66`."""
         starts = [at for at, number in enumerate(self.shown) if at == 0 or number != self.shown[at - 1] + 1]
-        ends = [*starts[1:], len(self.shown)]
+        ends = [*starts[1:], len(self.shown)] if starts else []
         runs = [(self.shown[start], self.shown[end - 1]) for start, end in zip(starts, ends, strict=True)]
         text = " ".join(f"{first}-{last}" if first != last else f"{first}" for first, last in runs[:6])
         return f"{len(self.shown)} frames: {text}{' …' if len(runs) > 6 else ''}"

@@ -16,7 +16,7 @@ def fake() -> Measurement:
 
 
 def test_an_unknown_bench_names_the_nearest():
-    with pytest.raises(ConfigError, match="bench is 'scna'; curate, ledger, scan, shards are allowed; try scan"):
+    with pytest.raises(ConfigError, match="bench is 'scna'; clips, curate, ledger, scan, shards are allowed; try scan"):
         run_bench("scna", as_json=False)
 
 
