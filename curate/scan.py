@@ -15,7 +15,7 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import cv2
 import numpy as np
@@ -55,8 +55,9 @@ class ScanConfig(Config):
 
     small_frames: SmallFramesConfig = SmallFramesConfig()
     model_frames: ModelFramesConfig = ModelFramesConfig()
-    skip_loop_filter: bool = Field(
-        default=True, description="Decode without in-loop deblocking: cheaper, for scores only."
+    skip_loop_filter: Literal["none", "noref", "all"] = Field(
+        default="noref",
+        description="Frames decoded without in-loop deblocking; those no other refers to, or all, which moves cuts.",
     )
     coarse: bool = Field(
         default=True,

@@ -74,7 +74,7 @@ def decode_clip(path: Path) -> Presented:
     corrupt = rotation_deg = 0
     with open_video(path) as container:
         stream = container.streams.video[0]
-        prepare_decoder(stream, skip_loop_filter=True, num_threads=1)
+        prepare_decoder(stream, skip_loop_filter="all", num_threads=1)
         for packet in container.demux(stream):
             if packet.size and packet.pts is not None:
                 packet_pts.append(packet.pts)

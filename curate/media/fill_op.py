@@ -27,7 +27,7 @@ def fill_op(
     stream_index: int,
     rotation_deg: int,
     small_size: tuple[int, int],
-    skip_loop_filter: bool,
+    skip_loop_filter: str,
     num_threads: int,
     spans: Sequence[tuple[int, int]],
     out: str,

@@ -39,7 +39,7 @@ def probe_op(path: str, max_key_frames: int = 8, max_key_share: float = 0.04) ->
     """
     with open_video(path) as container, media_errors(path):
         stream = choose_stream(container)
-        prepare_decoder(stream, skip_loop_filter=True, num_threads=1)
+        prepare_decoder(stream, skip_loop_filter="all", num_threads=1)
         keys = KeyPackets(max_key_frames)
         timeline = read_timeline(container, stream, keys.offer)
         chosen = keys.choose(num_key_frames(timeline.num_packets, max_key_frames, max_key_share))
@@ -84,19 +84,20 @@ def video_streams(container: "InputContainer") -> list["VideoStream"]:
     return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 
 
-def prepare_decoder(stream: "VideoStream", *, skip_loop_filter: bool, num_threads: int) -> None:
+def prepare_decoder(stream: "VideoStream", *, skip_loop_filter: str, num_threads: int) -> None:
     """Set a stream's decoder up before its first packet.
 
     Args:
         stream: the stream.
-        skip_loop_filter: leave the in-loop deblocking out: a fifth cheaper, fine for scores, never for output.
+        skip_loop_filter: FFmpeg's none, noref or all: which frames go without in-loop deblocking. Of frames that others
+            refer to, it makes all that follow drift until the next key frame: enough to move boundaries.
         num_threads: of the decoder.
     """
     context = stream.codec_context
     context.thread_count = num_threads
     context.thread_type = "SLICE" if num_threads == 1 else "AUTO"
     options = {"max_pixels": str(open_rules().max_pixels)}
-    context.options = options | ({"skip_loop_filter": "all"} if skip_loop_filter else {})
+    context.options = options | ({} if skip_loop_filter == "none" else {"skip_loop_filter": skip_loop_filter})
 
 
 def _stream_columns(container: "InputContainer", stream: "VideoStream") -> dict[str, Any]:

@@ -86,7 +86,7 @@ def scan_op(
     model_size: tuple[int, int],
     model_interval_s: str,
     jpeg_quality: int,
-    skip_loop_filter: bool,
+    skip_loop_filter: str,
     coarse: bool,
     num_threads: int,
     out: str,
@@ -101,7 +101,7 @@ def scan_op(
         model_size: width and height of model frames before the turn.
         model_interval_s: seconds between model frames, as a fraction.
         jpeg_quality: of model frames.
-        skip_loop_filter: decode without in-loop deblocking where the codec has a switch for it.
+        skip_loop_filter: none, noref or all: frames without in-loop deblocking, where the codec has a switch for it.
         coarse: leave out frames that no other frame refers to, where the decoder can and it pays.
         num_threads: of the decoder.
         out: prefix of the files written: .i420, .jpegs, .npz (times, sizes, features).

@@ -89,11 +89,11 @@ def test_a_coarse_pass_ends_with_the_boundaries_and_the_pictures_of_a_full_one(s
 SCORES = {"luma_change": 0.1, "flow_mag": 0.1, "luma_mean": 0.01, "luma_std": 0.02, "sharpness": 0.3, "border_share": 0}
 
 
-@pytest.mark.parametrize("levers", [{"coarse": True}, {"coarse": True, "skip_loop_filter": False}])
+@pytest.mark.parametrize("levers", [{"coarse": True}, {"coarse": True, "skip_loop_filter": "none"}])
 def test_scores_of_a_coarse_pass_are_those_of_a_full_one_but_for_little(scanned, tmp_path, levers):
     frames, codec, options = VIDEOS["cuts inside groups.mp4"]
     path = write_video(tmp_path / "a.mp4", np.stack(frames), codec=codec, options={**options, "crf": "12"})
-    (full, row), (coarse, _) = scanned(path, coarse=False, skip_loop_filter=False), scanned(path, **levers)
+    (full, row), (coarse, _) = scanned(path, coarse=False, skip_loop_filter="none"), scanned(path, **levers)
     stages = span_stages(CurateConfig())
     rows = [
         run_span_stages(stages, find_segments(result.scan, row, SCENES), result.scan).to_pylist()

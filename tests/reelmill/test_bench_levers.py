@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
 
-from reelmill.bench.scan_levers import LEVERS, as_table, compared, f1, file_costs, rank_correlation, toy_cuts, verdicts
+from reelmill.bench.scan_levers import (
+    DEFAULT,
+    FULL,
+    LEVERS,
+    as_table,
+    compared,
+    f1,
+    file_costs,
+    rank_correlation,
+    toy_cuts,
+    verdicts,
+)
 
 
 def test_f1_is_the_harmonic_mean_of_precision_and_recall():
@@ -37,11 +48,11 @@ def test_the_levers_do_not_move_a_boundary_of_a_toy_video(tmp_path, monkeypatch)
     monkeypatch.setattr("reelmill.bench.scan_levers.NUM_TOY_VIDEOS", 1)
     monkeypatch.setattr("reelmill.bench.scan_levers.NUM_TOY_SHOTS", 4)
     truths = toy_cuts(tmp_path / "toy")
-    found = {name: verdicts(truths, LEVERS[name], tmp_path) for name in ("full pass", "both")}
-    row = compared("both", found["both"], found["full pass"], truths)
+    found = {name: verdicts(truths, LEVERS[name], tmp_path) for name in (FULL, DEFAULT)}
+    row = compared(DEFAULT, found[DEFAULT], found[FULL], truths)
     assert row["F1 to full pass"] == 1
     assert row["left out"] > 0.2
-    assert found["both"].num_frames == found["full pass"].num_decoded
+    assert found[DEFAULT].num_frames == found[FULL].num_decoded
 
 
 def test_costs_stand_against_a_decode_of_the_same_file(tmp_path, monkeypatch):
@@ -49,6 +60,6 @@ def test_costs_stand_against_a_decode_of_the_same_file(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     rows = list(file_costs("h264 2.5 Mbit/s", tmp_path))
     assert [row["lever"] for row in rows] == list(LEVERS)
-    assert [row["can leave out"] for row in rows] == ["-", "-", "yes", "yes"]
-    assert [row["left out"] > 0 for row in rows] == [False, False, True, True]
+    assert [row["can leave out"] for row in rows] == ["-", "-", "yes", "yes", "yes"]
+    assert [row["left out"] > 0 for row in rows] == [False, False, True, True, True]
     assert all(row["CPU per decode"] > 0 for row in rows)
