@@ -97,7 +97,7 @@ class DenoisingStep:
         """Latents, noise, levels and conditions of a batch; random only by (seed, epoch, sample)."""
         config, device, frozen = self.config, self.world.device, self.engine.frozen
         conditions = config.conditions
-        z_BTCHW = frozen.scale.normalize(clips.encoded(frozen.codec, device))
+        z_BTCHW = frozen.scale.normalize(clips.encoded(frozen.codec, device))[:, :: config.latents.stride]
         num_frames = z_BTCHW.shape[1]
         draws = draw_batch(config.seed, clips.epoch, clips.ids, z_BTCHW.shape[1:])
         decisions = draw_conditions(

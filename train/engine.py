@@ -93,7 +93,7 @@ def largest_latent(config: TrainConfig, codec: Codec) -> tuple[int, int, int, in
     Raises:
         ConfigError: codec or trunk cannot take one of the shapes that batches have.
     """
-    latents = [latent_shape(codec, *shape) for shape in config.data.shapes()]
+    latents = [config.latents.kept(latent_shape(codec, *shape)) for shape in config.data.shapes()]
     for latent_TCHW in latents:
         check_latent(config.trunk, latent_TCHW)
     return latents[0]

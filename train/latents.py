@@ -19,6 +19,16 @@ class LatentsConfig(Config):
     std_floor: float = Field(
         default=0.25, gt=0, le=1, description="Smallest deviation, as a share of the largest channel's."
     )
+    stride: int = Field(
+        default=1,
+        ge=1,
+        description="Every so many-th latent frame of a clip is kept: key frames of a codec that joins frames, so that "
+        "each still means neighbouring pictures.",
+    )
+
+    def kept(self, latent_TCHW: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+        """Shape of what is kept of a clip's latent: `z[::stride]`."""
+        return -(-latent_TCHW[0] // self.stride), *latent_TCHW[1:]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ fresh process (`open_process`), first with the page cache emptied of what it rea
 with what the first has left there.
 """
 
-import hashlib
 import json
 import os
 import statistics
@@ -21,7 +20,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
 from reelmill.bench.latent_set import commit_latents
 from reelmill.bench.open_process import FRAMES_SHOWN
@@ -30,7 +28,8 @@ from shards.format.commit import Commit
 from shards.format.index import read_index
 from shards.storage.store import open_store
 from shards.versions.manifest import PlanIndexFile, manifest_path, read_manifest
-from shards.versions.publish import plan_index_table, publish
+from shards.versions.plan_index import write_rows
+from shards.versions.publish import publish
 from shards.versions.splits import SplitConfig
 
 
@@ -92,17 +91,10 @@ def _write_plan_index(dataset: Path, index: pa.Table, shards: list[str]) -> Plan
     }
     for name, values in replaced.items():
         rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
-    table = plan_index_table(rows, pa.repeat(pa.scalar("train"), num_rows))
-    path = dataset / "manifests" / "large.plan.arrow"
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
-        writer.write_table(table)
-    with pa.memory_map(str(path)) as file:
-        data = memoryview(file.read_buffer())
-        xxh3, sha256 = xxhash.xxh3_64_hexdigest(data), hashlib.sha256(data).hexdigest()
-    size_bytes = path.stat().st_size
-    return PlanIndexFile(
-        path=f"manifests/{path.name}", size_bytes=size_bytes, sha256=sha256, xxh3=xxh3, num_samples=num_rows
-    )
+    with tempfile.TemporaryDirectory(dir=dataset) as scratch:
+        index = write_rows(rows, pa.repeat(pa.scalar("train"), num_rows), Path(scratch))
+        os.replace(index.path, dataset / index.file.path)
+    return index.file
 
 
 def _fresh(dataset: Path, *options: str) -> dict[str, float]:

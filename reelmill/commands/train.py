@@ -88,7 +88,7 @@ def sample(
     videos_BTHWC = generate_long(
         loaded,
         wishes,
-        frames or config.data.view.num_frames,
+        frames or loaded.clip_frames,
         windows=config.windows,
         sampler=config.sampler if set_ else None,
         fillers=[load(path) for path in filler or ()],

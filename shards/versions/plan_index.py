@@ -76,7 +76,18 @@ def write_plan_index(
         )
     if num_keys != len(rows):
         raise ContractError(f"{len(rows)} samples have {num_keys} keys; a key is published once; name fewer commits")
-    made = {ID.name: (ID, pa.array(np.arange(len(rows)))), _SPLIT.name: (_SPLIT, sides(rows, splits))}
+    return write_rows(rows, sides(rows, splits), scratch)
+
+
+def write_rows(rows: pa.Table, split: pa.Array, scratch: Path) -> PlanIndex:
+    """The plan index of rows that have their places already, with ids from 0.
+
+    Args:
+        rows: of shard indexes, in order.
+        split: of each row.
+        scratch: existing folder with room for two plan indexes.
+    """
+    made = {ID.name: (ID, pa.array(np.arange(len(rows)))), _SPLIT.name: (_SPLIT, split)}
     known = [name for name in sample_schema(members_of(rows.column_names)).names if name in {*rows.column_names, *made}]
     order = [ID.name, *known, *(name for name in rows.column_names if name not in known)]
     fields = [made[name][0] if name in made else rows.schema.field(name) for name in order]

@@ -131,8 +131,8 @@ def test_an_autoencoder_run_serves_the_runs_behind_it(tiny, squares, tmp_path):
     config = tiny(CODEC, f"codec.weights={tmp_path / 'codec_run'}", "codec.training.steps=99", "budget.steps=1")
     result = fit(config, tmp_path / "model", source=squares)
     assert not (tmp_path / "model" / "codec").exists()  # nothing was trained again
-    taken = load_file(result.checkpoint / "codec.safetensors")["last.conv.weight"]
-    assert torch.equal(taken, weights(tmp_path / "codec_run" / "codec")["codec/last.conv.weight"])
+    taken = read(result.checkpoint, "codec")["last.conv.weight"]
+    assert torch.equal(taken, weights(tmp_path / "codec_run" / "codec")["codec.last.conv.weight"])
     with pytest.raises(ConfigError, match="differs in latent_channels"):
         fit(config.model_copy(update={"codec": config.codec.model_copy(update={"latent_channels": 5})}),
             tmp_path / "other", source=squares)  # fmt: skip

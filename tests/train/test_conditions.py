@@ -261,6 +261,16 @@ def test_a_batch_with_frames_is_corrupted_place_by_place(tiny, tmp_path):
     assert torch.isfinite(losses_B).all()
 
 
+def test_key_frames_are_every_so_many_latents_of_a_clip_at_the_full_rate(tiny, tmp_path):
+    dense, strided = (
+        example_of(tiny, tmp_path / str(stride), "codec={kind: transform, haar_frames: 1}", f"latents.stride={stride}")
+        for stride in (1, 3)
+    )
+    assert dense[1].z_BTCHW.shape[1] == 4
+    assert torch.equal(strided[1].z_BTCHW, dense[1].z_BTCHW[:, [0, 3]])
+    assert strided[0].engine.frozen.latent_TCHW[0] == strided[1].noise_BTCHW.shape[1] == 2
+
+
 def test_without_text_no_caption_is_asked_for(tiny, tmp_path):
     step, example = example_of(tiny, tmp_path, "conditions={text: null}")
     assert example.words_BL.eq(0).all()

@@ -26,6 +26,7 @@ RUNS = [
         "budget.seconds=1000",
         "metrics.tensorboard=true",
         "metrics.mfu=true",
+        "previews={every_steps: 1, prompts: [a red square moves left]}",
         "sampler={kind: ddim, eta: 0.5, spacing: leading}",
     ),
     (

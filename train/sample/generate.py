@@ -79,6 +79,12 @@ class TextToVideo:
     frozen: Frozen
     device: torch.device
 
+    @property
+    def clip_frames(self) -> int:
+        """Frames that one call makes."""
+        alone = int(self.frozen.codec.first_frame_alone)
+        return alone + (self.frozen.latent_TCHW[0] - alone) * self.frozen.codec.frames_per_latent
+
     @torch.no_grad()
     def generate(
         self,
@@ -228,7 +234,7 @@ class TextToVideo:
         return Given(given.z_BTCHW, given.mask_BT1HW, level_B, noise_BTCHW)
 
     def _given_latents(self, video_BTHWC: np.ndarray, mask: np.ndarray) -> GivenLatents:
-        z_BTCHW = self.encode(torch.from_numpy(video_BTHWC))
+        z_BTCHW = self.encode(torch.from_numpy(video_BTHWC))[:, :: self.config.latents.stride]
         frames_BT, (height, width) = tuple(z_BTCHW.shape[:2]), z_BTCHW.shape[3:]
         if mask.shape not in (frames_BT, (*frames_BT, height, width)):
             raise ConfigError(
