@@ -15,8 +15,9 @@ BENCHES = {
     "scan": "reelmill.bench.scan:measure",
     "shards": "reelmill.bench.shards:measure",
     "curate": "reelmill.bench.curate:measure",
+    "train": "reelmill.bench.train:measure",
 }
-WITH_PEERS = ("clips", "curate", "shards")  # can install what they are held against
+WITH_PEERS = ("clips", "curate", "shards", "train")  # can install what they are held against
 
 LEVERS = {"scan": "reelmill.bench.scan_levers:measure"}
 

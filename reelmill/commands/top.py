@@ -28,11 +28,11 @@ def doctor() -> None:
 
 
 def bench(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Which one: clips, curate, ledger, scan, shards.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Which one: clips, curate, ledger, scan, shards, train.")],
     as_json: JsonOption = False,
     peers: Annotated[
         bool,
-        typer.Option("--peers", help="Install and measure other tools, in the cache folder (clips, curate, shards)."),
+        typer.Option("--peers", help="Install and measure other tools too, below the cache folder."),
     ] = False,
     levers: Annotated[
         bool, typer.Option("--levers", help="What each lever of the scan saves, and does to verdicts.")
