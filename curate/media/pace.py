@@ -89,5 +89,7 @@ class Pace:
         again = self._share * self._reach + _FILL_FRAMES * self._num_suspects
         saved = self._num_packets * (1 - self._share) - min(again, self._num_packets)
         self._gain = _MEMORY * self._gain + (1 - _MEMORY) * saved
+        if self._num_suspects >= _MAX_SUSPECTS:
+            self._gain = -2.0 * self._num_packets  # a full pass hides how restless it is, so it lasts some groups
         self._is_coarse = self._gain >= 0
         self._num_packets = self._num_frames = self._num_suspects = self._reach = 0
