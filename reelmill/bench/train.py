@@ -12,16 +12,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from subprocess import CalledProcessError
 from typing import Any
 
 from reelmill.bench import Measurement
-from reelmill.bench.processes import cache_folder
 from shards.facts import machine_facts, package_versions
 
 LIMITS = {"step_vs_diffusers_unet3d": 0.8, "step_vs_lucidrains_unet3d": 0.6}
-LUCIDRAINS = ("video-diffusion-pytorch==0.7.0",)
 CHANNELS = (32, 64, 128, 128)
 CLIP_CTHW = (4, 8, 16, 16)
 TOKENS, TEXT_WIDTH = 16, 64
@@ -165,14 +161,14 @@ def _diffusers() -> Contender | None:
 def _lucidrains() -> Contender | None:
     import torch
 
-    from reelmill.bench.environments import install, last_line
+    from reelmill.bench.peer_venvs import PeerFailed, peer_venv
 
     try:
-        python = install(cache_folder() / "peers" / "lucidrains", LUCIDRAINS, _tell)
-    except CalledProcessError as error:
-        _tell(f"lucidrains is not measured: {last_line(error)}")
+        root = peer_venv("lucidrains", share_torch=True).root
+    except PeerFailed as error:
+        _tell(f"lucidrains is not measured: {error}")
         return None
-    sys.path.append(str(next(Path(python).parent.parent.glob("lib/python3*/site-packages"))))
+    sys.path.append(str(next(root.glob("lib/python3*/site-packages"))))
     from video_diffusion_pytorch import Unet3D  # pyright: ignore[reportMissingImports]
 
     net = Unet3D(dim=32, cond_dim=TEXT_WIDTH, dim_mults=(1, 2, 4, 4), channels=CLIP_CTHW[0])

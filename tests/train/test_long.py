@@ -109,7 +109,7 @@ def test_fillers_may_be_longer_than_the_clips_of_key_frames(model, tiny, tmp_pat
     class Five(MovingSquares):
         def batches(self, rank, world_size, position):
             for clips in super().batches(rank, world_size, position):
-                yield replace(clips, video_BTHWC=clips.video_BTHWC[:, [0, 1, 2, 3, 3]])
+                yield replace(clips, video_BTHWC=clips.video[:, [0, 1, 2, 3, 3]])
 
     fit(config, tmp_path, source=Five())
     windows = HierarchicalWindowConfig(num_levels=1)  # keys 4 apart
