@@ -126,3 +126,14 @@ def training_progress() -> Iterator["Callable[[StepReport], None] | None"]:
             bars.update(task, completed=1.0)  # a report says what was spent before its step
     finally:
         lines.setLevel(level)
+
+
+def each_of(*hearers: "Callable[[StepReport], None] | None") -> "Callable[[StepReport], None]":
+    """One callback for reports that calls all that are not None."""
+
+    def hear(report: "StepReport") -> None:
+        for hearer in hearers:
+            if hearer is not None:
+                hearer(report)
+
+    return hear

@@ -31,15 +31,30 @@ def fit(
     set_: SetOption = None,
 ) -> None:
     """Train, from the newest complete checkpoint if there is one."""
-    from reelmill.progress import training_progress
+    from reelmill.progress import each_of, training_progress
+    from reelmill.training_page import TrainingPages
     from shards.config import load_config
     from train.config import TrainConfig
     from train.trainer import fit as fit_model
 
-    with training_progress() as on_report:
-        result = fit_model(load_config(TrainConfig, config, set_ or []), output, on_report=on_report)
+    loaded = load_config(TrainConfig, config, set_ or [])
+    pages = TrainingPages(output, loaded.checkpoint.every_steps)
+    with training_progress() as progress:
+        result = fit_model(loaded, output, on_report=each_of(progress, pages.after))
     if os.environ.get("RANK", "0") == "0":  # of torchrun's ranks one speaks
         typer.echo(f"checkpoint {result.checkpoint}  step {result.step}")
+        if loaded.method == "denoising":
+            typer.echo(f"page       {pages.finish()}")
+
+
+@app.command(epilog="Example: reelmill train page model")
+def page(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of `train fit`, under way or ended.")],
+) -> None:
+    """Write RUN/report.html: curves, splits of the loss, samples, skipped steps, settings, in one file."""
+    from reelmill.training_page import write_training_page
+
+    typer.echo(write_training_page(run))
 
 
 @app.command(epilog="Example: reelmill train sample model --prompt 'a red circle moves left' --output samples")

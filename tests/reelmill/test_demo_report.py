@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from reelmill.demo_report import loss_curve, write_demo_report
+from reelmill.demo_report import write_demo_report
 
 FACTS = {
     "steps": [
@@ -89,15 +89,3 @@ def test_hostile_prompts_are_text(tmp_path: Path):
     html = written(tmp_path, {"gifs": [{"prompt": "<script>x</script>\u202e", "path": "one.gif"}]})
     assert "<script" not in html
     assert "&lt;script&gt;x&lt;/script&gt;\\u202e" in html
-
-
-def test_a_curve_starts_left_and_ends_right_at_its_loss():
-    curve = loss_curve([[0, 4.0], [10, 4.0], [20, 4.0]])
-    assert curve
-    assert curve.points == curve.smooth == "0.00,0.00 50.00,0.00 100.00,0.00"
-    assert (curve.last_step, curve.last_loss) == (20, pytest.approx(4.0))
-
-
-def test_a_curve_needs_two_finite_losses():
-    assert loss_curve([]) is None
-    assert loss_curve([[0, 1.0], [1, float("nan")]]) is None
