@@ -1,12 +1,22 @@
 """`reelmill train …`: published shards to a latent video diffusion model."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from reelmill.commands.options import ConfigArgument, SetOption
+
+
+class Layout(StrEnum):
+    """Names and files of an exported model."""
+
+    AUTO = "auto"
+    REELMILL = "reelmill"
+    DIFFUSERS = "diffusers"
+
 
 app = typer.Typer(
     help="Published shards to a latent video diffusion model.", no_args_is_help=True, rich_markup_mode=None
@@ -130,6 +140,26 @@ def embed(
 
     made = embed_dataset(load_config(TrainConfig, config, set_ or []), model, output)
     typer.echo(f"version {made.version} of {output}: latents of {made.stats.num_samples} clips")
+
+
+@app.command(epilog="Example: reelmill train export model --output exported")
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Run folder of `train fit`, or one checkpoint.")],
+    output: Annotated[Path, typer.Option("--output", help="New folder for the files.")],
+    layout: Annotated[
+        Layout, typer.Option("--layout", help="auto: diffusers' U-Net too, where that layout exists.")
+    ] = Layout.AUTO,
+    last: Annotated[bool, typer.Option("--last", help="The last weights in place of their moving average.")] = False,
+) -> None:
+    """Write a trained model as safetensors with settings and vocabulary, and in diffusers' layout if it has one."""
+    from train.export import export as export_model
+
+    done = export_model(model, output, averaged=not last, layout=layout.value)
+    typer.echo(f"{done.checkpoint.name} of {model} is in {output}")
+    if done.max_difference is not None:
+        typer.echo(f"diffusers' U-Net is in {output / 'unet'}; largest difference {done.max_difference:.2g}")
+    elif done.without_diffusers is not None:
+        typer.echo(f"without diffusers' layout: {done.without_diffusers} there")
 
 
 @app.command(epilog="Example: reelmill train replay model --step 1234")

@@ -28,7 +28,7 @@ def test_help_imports_nothing_heavy():
         *(["curate", name] for name in ("plan", "run", "decide", "report", "what-if", "explain", "forecast", "retry")),
         *(["shards", name] for name in ("ls", "show", "plan", "verify", "publish", "diff", "withdraw", "compact")),
         *(["shards", name] for name in ("gc", "schema", "export", "push", "import")),
-        *(["train", name] for name in ("plan", "fit", "page", "sample")),
+        *(["train", name] for name in ("plan", "fit", "page", "export", "sample")),
         ["toyworld", "make"],
         ["toyworld", "captioner"],
         ["bench"],

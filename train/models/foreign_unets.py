@@ -47,6 +47,33 @@ def load_renamed(network: nn.Module, foreign: Mapping[str, Tensor], names: Names
         raise ContractError(f"{len(left)} tensors have no place, first {left[0]}; change trunk or mixer")
 
 
+def renamed(network: nn.Module, names: Names, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Inverse of `load_renamed`: the weights of `level` and `trunk` under the foreign names.
+
+    Args:
+        network: with the modules `level` and `trunk`; its other parts have no place there.
+        names: from `diffusers_names`.
+        like: tensors of the foreign network, whose shapes the weights get.
+
+    Raises:
+        ContractError: a tensor has no foreign name, or a foreign one is not filled.
+    """
+    found: dict[str, Tensor] = {}
+    for name, parameter in network.named_parameters():
+        if not name.startswith(("level.", "trunk.")):
+            continue
+        theirs = [other for other in names.get(name, ()) if other in like]
+        if not theirs or sum(like[other].numel() for other in theirs) != parameter.numel():
+            raise ContractError(f"{name} has no place, looked for {names.get(name, ())}; change trunk or mixer")
+        value = parameter.detach().cpu()
+        value = _from_cosines_first(value) if name == "level.net.0.weight" else value  # swaps halves: its own inverse
+        parts = value.split([len(like[other]) for other in theirs])
+        found |= {other: part.reshape(like[other].shape) for other, part in zip(theirs, parts, strict=True)}
+    if missing := sorted(set(like) - set(found)):
+        raise ContractError(f"{len(missing)} foreign tensors are not filled, first {missing[0]}; change trunk or mixer")
+    return found
+
+
 def diffusers_names(config: AdmUNetConfig) -> Names:
     """Names in diffusers' UNet3DConditionModel; those of UNet2DConditionModel are a part of them."""
     names: Names = {}

@@ -11,7 +11,7 @@ from torch import nn
 
 from shards.errors import ContractError
 from train.models.adm_unet import AdmUNetConfig
-from train.models.foreign_unets import diffusers_names, load_renamed, lvdm_names, split_query
+from train.models.foreign_unets import diffusers_names, load_renamed, lvdm_names, renamed, split_query
 from train.models.sites import Conditioning
 from train.models.temporal import BySiteConfig, NoMixerConfig
 from train.models.temporal_attention import AttentionMixerConfig, TransformerMixerConfig
@@ -94,6 +94,18 @@ def test_the_whole_net_is_diffusers_unet3d_by_copied_weights():
     assert difference <= 1e-5
     assert ours(x, steps, words).std() > 0.1  # not a net that says nothing
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in theirs.parameters())
+
+
+def test_weights_go_to_our_names_and_back_to_the_bit():
+    theirs, ours = unet3d().state_dict(), Net(SMALL, MODELSCOPE, TEXT)
+    load_renamed(ours, theirs, diffusers_names(SMALL))
+    back = renamed(ours, diffusers_names(SMALL), theirs)
+    assert set(back) == set(theirs)
+    assert all(torch.equal(back[name], theirs[name]) for name in theirs)
+    with pytest.raises(ContractError, match=r"trunk\.enter_time\.\S+ has no place"):
+        renamed(ours, diffusers_names(SMALL), {n: v for n, v in theirs.items() if "transformer_in" not in n})
+    with pytest.raises(ContractError, match="1 foreign tensors are not filled, first more"):
+        renamed(ours, diffusers_names(SMALL), theirs | {"more": torch.zeros(1)})
 
 
 @torch.no_grad()
