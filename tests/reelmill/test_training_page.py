@@ -8,8 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
 from reelmill import training_page
+from reelmill.cli import app
 from reelmill.training_page import TrainingPages, write_training_page
 from shards.config import apply_overrides, parse_config
 from shards.errors import ConfigError
@@ -111,3 +113,23 @@ def test_a_page_that_cannot_be_written_ends_no_training(run: Path, caplog: pytes
     (run / "axes.json").write_text("{")
     TrainingPages(run, 2).after(read_reports(run)[1])
     assert "page of step 2 not written" in caplog.text
+
+
+def test_the_command_fit_writes_the_page_while_it_trains_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    written: list[int] = []
+
+    def noted(run: Path) -> Path:
+        written.append(len(read_reports(run)))
+        return write_training_page(run)
+
+    monkeypatch.setattr("train.trainer.ShardSource", lambda data, metrics: MovingSquares())
+    monkeypatch.setattr(training_page, "write_training_page", noted)
+    monkeypatch.setattr(training_page, "TIME_SHARE", 1e9)
+    config = parse_config(TrainConfig, apply_overrides(deepcopy(TINY), ("budget.steps=3",)))
+    (tmp_path / "tiny.yaml").write_text(config.to_yaml())
+    done = CliRunner().invoke(app, ["train", "fit", str(tmp_path / "tiny.yaml"), "--output", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    assert written == [2, 3]
+    assert f"page       {tmp_path / 'run' / 'report.html'}" in done.output
