@@ -80,7 +80,7 @@ def run_bench(name: str, as_json: bool, peers: bool = False, levers: bool = Fals
         near = difflib.get_close_matches(name, benches, n=1) or sorted(benches)
         raise ConfigError(f"bench is {name!r}; {', '.join(sorted(benches))} are allowed; try {near[0]}")
     if peers and name not in WITH_PEERS:
-        raise ConfigError(f"bench is {name!r} with --peers; {', '.join(WITH_PEERS)} installs peers; leave --peers out")
+        raise ConfigError(f"bench is {name!r} with --peers; {', '.join(WITH_PEERS)} have peers; leave --peers out")
     module, _, function = benches[name].partition(":")
     measure: Callable[..., Measurement] = getattr(importlib.import_module(module), function)
     found = measure(peers=True) if peers else measure()

@@ -19,7 +19,7 @@ from shards.errors import ContractError
 from shards.format.commit import Commit
 from shards.format.index import index_schema, read_index
 from shards.schema import SAMPLE, column, members_of, sample_schema, strings
-from shards.storage.store import Store
+from shards.storage.store import Store, local_writing
 from shards.versions.manifest import PlanIndexFile
 from shards.versions.splits import SplitConfig, assign_splits
 from shards.versions.tombstones import Withdrawal, is_withdrawn
@@ -155,7 +155,7 @@ def _checked_index(store: Store, commit: Commit) -> pa.Table:
 def _gathered(tables: Iterator[pa.Table], path: Path) -> pa.Table:
     """All rows, in a file that is mapped: nothing of them is held."""
     first = next(tables)
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, first.schema) as writer:
+    with local_writing(path), pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, first.schema) as writer:
         writer.write_table(first)
         for table in tables:
             writer.write_table(table)
@@ -168,14 +168,14 @@ def _combined(values: pa.ChunkedArray, path: Path) -> pa.Array:
     if combined.nbytes < _SPILL_BYTES:
         return combined
     batch = pa.record_batch([combined], ["values"])
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+    with local_writing(path), pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
     return pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0).column(0)
 
 
 def _written(batch: pa.RecordBatch, path: Path) -> PlanIndex:
     """One record batch, uncompressed, so that a reader maps it and copies nothing."""
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+    with local_writing(path), pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
     whole, quick = sha256(), xxhash.xxh3_64()
     with path.open("rb") as file:

@@ -77,7 +77,6 @@ def test_counts_of_a_run_are_on_the_metrics_endpoint(nodes: TwoNodes, nine_video
         'ray_reelmill_items_total{step="scan",done="now"}': 4,
         "ray_reelmill_kept_total{}": 3,
         'ray_reelmill_failed_total{code="empty_file"}': 1,
-        'ray_reelmill_frames_total{what="decoded_scan"}': 150,
     }
     found, gained = before, dict.fromkeys(wanted, 0.0)
     deadline = time.monotonic() + 20
@@ -86,7 +85,12 @@ def test_counts_of_a_run_are_on_the_metrics_endpoint(nodes: TwoNodes, nine_video
         found = exported()
         gained = {name: found.get(name, 0) - before.get(name, 0) for name in wanted}
     assert gained == wanted
-    assert found["ray_reelmill_decoded_frames_total{}"] >= 150
+    decoded, skipped = (
+        found[name] - before.get(name, 0)
+        for name in (f'ray_reelmill_frames_total{{what="{what}_scan"}}' for what in ("decoded", "skipped"))
+    )
+    assert decoded < 150 <= decoded + skipped  # a coarse pass, and some frames again where a cut may be
+    assert found["ray_reelmill_decoded_frames_total{}"] >= decoded
     assert found['ray_reelmill_cpu_seconds_total{step="scan"}'] > 0
 
 

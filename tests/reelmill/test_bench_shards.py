@@ -86,7 +86,10 @@ def test_every_reader_has_a_script():
 
 def test_a_bench_without_peers_refuses_the_option(capsys: pytest.CaptureFixture[str]):
     assert run(["bench", "scan", "--peers"]) == 2
-    assert "bench is 'scan' with --peers; shards installs peers; leave --peers out" in capsys.readouterr().err
+    assert (
+        "bench is 'scan' with --peers; clips, curate, shards, train have peers; leave --peers out"
+        in capsys.readouterr().err
+    )
 
 
 def test_workers_give_the_same_order(tmp_path: Path):

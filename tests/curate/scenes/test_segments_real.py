@@ -10,6 +10,7 @@ from curate.inputs.ingest import IngestConfig, expand_inputs, probe_videos
 from curate.media.child import MediaChild
 from curate.scan import ScanConfig, scan_video
 from curate.scenes.segments import ScenesConfig, find_segments
+from curate.settle import settled
 
 # Clips with transitions, and some without in which a detector could see one: a pan, an exposure change, noise.
 CUT_CLIPS = (
@@ -36,7 +37,9 @@ def transitions(real_videos: Path, media_child: MediaChild, tmp_path_factory) ->
     found = {}
     for name in (*CUT_CLIPS, *CALM_CLIPS):
         (row,) = probe_videos(expand_inputs([str(real_videos / name)], IngestConfig()), media_child).to_pylist()
-        with scan_video(media_child, row, tmp_path_factory.mktemp("scan"), ScanConfig()) as result:
+        scratch, scan = tmp_path_factory.mktemp("scan"), ScanConfig()
+        coarse = scan_video(media_child, row, scratch, scan)
+        with settled(media_child, row, coarse, scratch, scan, WHOLE) as result:
             segments = find_segments(result.scan, row, WHOLE).to_pylist()
             index_of = {pts: index for index, pts in enumerate([*result.scan.pts_T.tolist(), row["end_pts"]])}
         cuts = {index_of[item["start_pts"]] for item in segments if item["start_kind"] == "cut"}
