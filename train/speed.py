@@ -1,13 +1,52 @@
 """How much of the machine a step uses: operations per second against a large matrix product here, and memory."""
 
 import time
+from typing import TypedDict
 
 import psutil
 import torch
 
+from train.config import TrainConfig
+from train.parallel import World
+from train.plan import step_flop
 from train.precision import Precision, autocast
 
 _SIDE = {"cpu": 1024, "cuda": 8192}
+
+
+class Speed(TypedDict):
+    """The part of a StepReport that says how fast a step was."""
+
+    clips_per_s: float
+    latents_per_s: float
+    mfu: float | None
+    memory_mb: float
+
+
+class Speedometer:
+    """Knows what a step of a run computes and, if MFU is asked for, what this machine can compute."""
+
+    def __init__(self, config: TrainConfig, world: World, vocabulary_size: int) -> None:
+        self._device = world.device
+        self._flop, self._flop_per_s = 0, 0.0
+        if config.metrics.mfu and world.is_first:
+            self._flop = step_flop(config, vocabulary_size)
+            self._flop_per_s = matmul_flop_per_s(world.device, config.precision) * world.size
+
+    def of(self, step_s: float, num_clips: int, num_frames: int) -> Speed:
+        """Rates of a step.
+
+        Args:
+            step_s: seconds of the step.
+            num_clips: clips of all ranks.
+            num_frames: latent frames of each.
+        """
+        return {
+            "clips_per_s": num_clips / step_s,
+            "latents_per_s": num_clips * num_frames / step_s,
+            "mfu": self._flop / step_s / self._flop_per_s if self._flop_per_s else None,
+            "memory_mb": memory_mb(self._device),
+        }
 
 
 def matmul_flop_per_s(device: torch.device, precision: Precision) -> float:

@@ -24,14 +24,13 @@ from train.metrics import MetricsWriter, StepReport, finite
 from train.models.autoencoder3d import VideoAutoencoderConfig
 from train.optim import learning_rate
 from train.parallel import World, from_all_ranks, from_first_rank
-from train.plan import step_flop
 from train.precision import resolve
 from train.prepare import prepare
 from train.previews import Previews
 from train.run_torchrun import open_world
 from train.saver import Saver, newest_for_all
 from train.skipped import SkippedSteps
-from train.speed import matmul_flop_per_s, memory_mb
+from train.speed import Speedometer
 from train.watchdog import StepWatchdog
 
 log = logging.getLogger(__name__)
@@ -166,11 +165,7 @@ class _Run:
         source.check_codec(codec_sha256(config.codec, self.engine.frozen.codec))
         self.breakdown = Breakdown((*DenoisingStep.axes(config, self.engine), *source.axes()))
         self.method = DenoisingStep(config, self.engine, world, self.breakdown)
-        self.flop_per_s = 0.0
-        self.flop = 0
-        if config.metrics.mfu and world.is_first:
-            self.flop_per_s = matmul_flop_per_s(world.device, config.precision) * world.size
-            self.flop = step_flop(config, len(self.engine.frozen.vocabulary))
+        self.speed = Speedometer(config, world, len(self.engine.frozen.vocabulary))
         self.previews = Previews(config, self.engine, output, world)
         self.writer: MetricsWriter | None = None
         if world.is_first:
@@ -282,10 +277,7 @@ class _Run:
             gradient_norm=finite(float(values.gradient_norm)),
             data_wait_s=pending.data_wait_s,
             step_s=pending.step_s,
-            clips_per_s=clips / pending.step_s,
-            latents_per_s=clips * self.engine.frozen.latent_TCHW[0] / pending.step_s,
-            mfu=self.flop / pending.step_s / self.flop_per_s if self.flop_per_s else None,
-            memory_mb=memory_mb(self.world.device),
+            **self.speed.of(pending.step_s, clips, self.engine.frozen.latent_TCHW[0]),
             progress=pending.progress,
             skipped=values.skipped,
         )
