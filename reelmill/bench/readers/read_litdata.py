@@ -46,7 +46,8 @@ def _given(item: dict) -> dict:
 
 
 def _parsed(item: dict) -> reading.Sample:
-    return reading.parsed(item["key"], item["json"], item["latent.npy"], item["txt"])
+    row, latent, text = (bytes(item[name]) for name in ("json", "latent.npy", "txt"))  # some releases give views
+    return reading.parsed(item["key"], row, latent, text)
 
 
 def _parsed_all(items: list[dict]) -> list[reading.Sample]:

@@ -24,10 +24,10 @@ def real_frames(name: str, num_frames: int = 4, side: int = 128) -> torch.Tensor
     """Frames from the middle of a real clip, uint8 of shape (1, T, H, W, C)."""
     import av
 
-    folder = os.environ.get("REELMILL_VIDEOS", "")
+    folder = os.environ.get("REELMILL_REAL_VIDEOS", "")
     path = Path(folder) / name
     if not folder or not path.is_file():
-        pytest.skip(f"REELMILL_VIDEOS names no folder with {name}")
+        pytest.skip(f"REELMILL_REAL_VIDEOS names no folder with {name}")
     frames = []
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
