@@ -65,7 +65,7 @@ PEERS = {
             "lucidrains", "video-diffusion-pytorch", ("video-diffusion-pytorch==0.7.0",),
             "import video_diffusion_pytorch",
         ),
-        Peer("webdataset", "webdataset", ("webdataset==1.0.2",), "import webdataset"),
+        Peer("webdataset", "webdataset", ("webdataset==1.0.2", "torch"), "import torch, webdataset"),
         Peer("litdata", "litdata", ("litdata==0.2.76",), "import litdata"),
         Peer("streaming", "mosaicml-streaming", ("mosaicml-streaming==0.13.0",), "import streaming"),
         Peer("datasets", "datasets", ("datasets==5.0.1",), "import datasets"),
