@@ -103,10 +103,11 @@ def fit(
     source = source or ShardSource(config.data, config.metrics)
     with open_world(config.device, config.parallel) if world is None else nullcontext(world) as world:
         output.mkdir(parents=True, exist_ok=True)
-        config = with_precision(config, output, world)
+        found = newest_for_all(output / "checkpoints", world)
+        config = with_precision(config, found, world)
         if config.method == "autoencoding":
             return _of_codec(train_video_codec(config, source, world, output / "codec")[1], config)
-        return _Run(config, output, source, world, on_report).until_the_end()
+        return _Run(config, output, source, world, on_report, found).until_the_end()
 
 
 def _of_codec(folder: Path, config: TrainConfig) -> FitResult:
@@ -114,11 +115,10 @@ def _of_codec(folder: Path, config: TrainConfig) -> FitResult:
     return FitResult(folder, config.codec.training.steps, None, 0.0, None, None, 0)
 
 
-def with_precision(config: TrainConfig, output: Path, world: World) -> TrainConfig:
+def with_precision(config: TrainConfig, found: Path | None, world: World) -> TrainConfig:
     """The config with `precision: auto` resolved: as the run began, or as the first rank finds it."""
     if config.precision != "auto":
         return config
-    found = newest_for_all(output / "checkpoints", world)
     if found is not None:
         precision = checkpoint.read_document(found, "config")["precision"]
     else:
@@ -152,6 +152,7 @@ class _Run:
         source: ClipSource,
         world: World,
         on_report: Callable[[StepReport], None] | None,
+        found: Path | None,
     ) -> None:
         self.config, self.output, self.world, self.on_report = config, output, world, on_report
         self.step, self.elapsed_s = 0, 0.0
@@ -161,7 +162,7 @@ class _Run:
         self.skips = SkippedSteps(output, config.metrics.max_skipped, world)
         self.pending: list[_Pending] = []
         self.reports: list[StepReport] = []
-        self._start_or_resume(source)
+        self._start_or_resume(source, found)
         source.check_codec(codec_sha256(config.codec, self.engine.frozen.codec))
         self.breakdown = Breakdown((*DenoisingStep.axes(config, self.engine), *source.axes()))
         self.method = DenoisingStep(config, self.engine, world, self.breakdown)
@@ -193,8 +194,7 @@ class _Run:
             self.writer.close()
         return self._result()
 
-    def _start_or_resume(self, source: ClipSource) -> None:
-        found = newest_for_all(self.output / "checkpoints", self.world)
+    def _start_or_resume(self, source: ClipSource, found: Path | None) -> None:
         if found is None:
             frozen, self.batches = prepare(self.config, source, self.world, self.output)
             self.engine = Engine(self.config, frozen, self.world)

@@ -65,11 +65,6 @@ def is_exact(clip: MadeClip, source: Path) -> bool:
     return all(_is_likest(frame_HW, source_THW, place) for frame_HW, place in ends)
 
 
-def num_shown(clip: MadeClip) -> int:
-    """Frames that a clip's file shows."""
-    return len(small_frames(clip.path)) if clip.path else 0
-
-
 def small_frames(path: Path) -> np.ndarray:
     """uint8 grey (T, H, W): what ffmpeg shows of a file, every frame as it is stored; none if it cannot be read."""
     command = [ffmpeg_path(), "-nostdin", "-v", "error", "-i", str(path), "-map", "0:v:0", "-fps_mode", "passthrough"]

@@ -99,9 +99,7 @@ def measure() -> Measurement:
         low_passes = [_measured_pass(low_rate, Path(folder) / f"low {number}") for number in range(REPEATS)]
         long_cost, _ = curate_cost(long_video(cache_folder(), LONG_S), Path(folder) / "long")
     # Neighbours slow a shared machine for seconds at a time, so each curation stands against the decode beside it.
-    median, low_median = (
-        sorted(some, key=lambda one: one.cpu_per_decode)[REPEATS // 2] for some in (passes, low_passes)
-    )
+    median, low_median = _median(passes), _median(low_passes)
     frames = median.metrics["frames"]
     source = frames["source"]
     return Measurement(

@@ -81,11 +81,6 @@ class ShotTruth(_Record):
         """What the shot shows; None for a still."""
         return Combination(self.colour, self.kind, self.direction) if self.direction else None
 
-    @property
-    def is_good(self) -> bool:
-        """A curator should keep it: it moves, has no defect and repeats nothing."""
-        return not self.defects and self.duplicate_of is None
-
 
 class VideoTruth(_Record):
     """One file.
