@@ -30,12 +30,16 @@ class StepValues:
         sums: of the losses, as the breakdown gives them.
         gradient_norm: before clipping.
         skipped: loss or gradient was not finite, so nothing was changed.
+        num_clips: of all ranks.
+        num_frames: latent frames of each.
     """
 
     loss: Tensor
     sums: Tensor
     gradient_norm: Tensor
     skipped: bool
+    num_clips: int
+    num_frames: int
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,14 @@ class DenoisingStep:
         skipped = not bool(torch.isfinite(norm))
         if not skipped:
             self._update(step, learning_rate)
-        return StepValues(mean_over_ranks(loss.detach(), self.world), sum_over_ranks(sums, self.world), norm, skipped)
+        return StepValues(
+            mean_over_ranks(loss.detach(), self.world),
+            sum_over_ranks(sums, self.world),
+            norm,
+            skipped,
+            num_clips=len(example.z_BTCHW) * self.world.size,
+            num_frames=example.z_BTCHW.shape[1],
+        )
 
     @torch.no_grad()
     def example(self, clips: Clips) -> Example:

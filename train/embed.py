@@ -10,7 +10,7 @@ import torch
 
 from shards.config import Config
 from shards.errors import ConfigError
-from shards.format.commit import commit_shard
+from shards.format.commit import Commit, commit_shard, read_commit
 from shards.format.index import PLACE_COLUMNS, VERSION_COLUMNS
 from shards.format.npy import npy_bytes
 from shards.ids import digest
@@ -36,6 +36,7 @@ def embed(
     dataset: ShardDataset,
     codec_config: Config,
     codec: AnyCodec,
+    device: torch.device,
     out: str | Path,
     scratch: Path,
     on_clips: Callable[[int], None] = lambda count: None,
@@ -48,7 +49,8 @@ def embed(
         data: view and reading of the clips; their first frame must be fixed.
         dataset: the source version.
         codec_config: of the codec, for its identity.
-        codec: pixels to latents, in evaluation mode, on its device.
+        codec: pixels to latents, in evaluation mode, on the device.
+        device: where clips are encoded.
         out: where the derived dataset goes.
         scratch: existing folder for tars while they are built.
         on_clips: called with the number of clips that were finished since.
@@ -69,15 +71,21 @@ def embed(
         "codec_sha256": codec_sha256(codec_config, codec),
         "source_manifest_sha256": dataset.manifest_sha256,
     }
-    plan_id = digest(["embed", 1, made])
-    store, commits = open_store(out), []
-    for bucket in plan.buckets.values():
-        for ids in _groups(bucket.ids_N.tolist(), _SHARD_CLIPS):
-            latents = _encoded(dataset, data, plan.view_of(bucket.name), codec, ids, on_clips)
+    groups = [
+        (bucket.name, ids) for bucket in plan.buckets.values() for ids in _groups(bucket.ids_N.tolist(), _SHARD_CLIPS)
+    ]
+    plan_id = digest(["embed", 1, made, groups])
+    store, commits = open_store(out), list[Commit]()
+    for number, (bucket, ids) in enumerate(groups):
+        commit = read_commit(store, plan_id, number)
+        if commit is None:
+            latents = _encoded(dataset, data, plan.view_of(bucket), codec, device, ids, on_clips)
             members = [{"latent.npy": npy_bytes(z_TCHW)} for z_TCHW in latents]
-            rows = _rows(dataset, ids)
-            commits.append(commit_shard(store, plan_id, len(commits), bucket.name, rows, members, scratch))
-            log.info("shard %d: latents of %d clips", len(commits), len(ids))
+            commit = commit_shard(store, plan_id, number, bucket, _rows(dataset, ids), members, scratch)
+            log.info("shard %d of %d: latents of %d clips", number + 1, len(groups), len(ids))
+        else:
+            on_clips(len(ids))
+        commits.append(commit)
     return publish(store, commits, {EMBEDDED: made}, dataset.manifest.split_config)
 
 
@@ -87,11 +95,11 @@ def _encoded(
     data: DataConfig,
     view: ViewConfig,
     codec: AnyCodec,
+    device: torch.device,
     ids: Sequence[int],
     on_clips: Callable[[int], None],
 ) -> Iterator[np.ndarray]:
     decoder = ClipDecoder(data.reading)
-    device = next((value.device for value in codec.state_dict().values()), torch.device("cpu"))
     for group in _groups(ids, _BATCH):
         videos = [
             decoder.decode(dataset.read_member(number, "mp4"), dataset.row(number), view, np.random.default_rng(0))

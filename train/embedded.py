@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any
 
+import torch
 from torch import nn
 
 from shards.config import Config
@@ -13,15 +14,20 @@ from shards.reading.mixture import MixedDataset
 from shards.reading.reader import ShardDataset
 
 EMBEDDED = "embedded"  # key in the configuration of a derived version
+# Where weights come from and how they were learned: the weights themselves tell what a codec does.
+_ORIGIN = frozenset({
+    "training", "weights", "path", "subfolder", "revision", "encoder", "decoder", "frames_at_once",
+    "steps", "learning_rate", "latent_noise", "colour_weight",
+})  # fmt: skip
 
 
 def codec_sha256(config: Config, codec: nn.Module) -> str:
-    """Identity of a codec: its configuration and its weights."""
+    """Identity of a codec: what its configuration says of what it computes, and its weights, wherever they lie."""
     weights = {
-        name: hashlib.sha256(value.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+        name: hashlib.sha256(value.detach().cpu().flatten().view(torch.uint8).numpy()).hexdigest()
         for name, value in codec.state_dict().items()
     }
-    return digest([config.resolved(), weights])
+    return digest([{name: value for name, value in config.resolved().items() if name not in _ORIGIN}, weights])
 
 
 def check_embedded(dataset: ShardDataset, view: ViewConfig, codec: str | None = None) -> None:

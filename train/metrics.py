@@ -27,7 +27,8 @@ class MetricsConfig(Config):
     )
     mfu: bool = Field(
         default=True,
-        description="Report operations per second as a share of what a large matrix product reaches on this machine.",
+        description="Report operations per second as a share of what a large matrix product reaches on this machine; "
+        "not for batches of several shapes.",
     )
     timeout_s: float = Field(
         default=1800.0, gt=0, description="A step that takes longer names its clips, shows all stacks and ends the run."

@@ -29,7 +29,8 @@ class Speedometer:
     def __init__(self, config: TrainConfig, world: World, vocabulary_size: int) -> None:
         self._device = world.device
         self._flop, self._flop_per_s = 0, 0.0
-        if config.metrics.mfu and world.is_first:
+        one_shape = config.data.plan.bucket_by != "tokens" and len(config.data.shapes()) == 1
+        if config.metrics.mfu and one_shape and world.is_first:  # else each step has operations of its own
             self._flop = step_flop(config, vocabulary_size)
             self._flop_per_s = matmul_flop_per_s(world.device, config.precision) * world.size
 

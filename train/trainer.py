@@ -256,7 +256,7 @@ class _Run:
             )
         tail = [report.loss for report in self.reports[-max(1, len(self.reports) // 10) :] if report.loss is not None]
         seconds = sum(report.step_s for report in self.reports)
-        clips = len(self.reports) * self.config.data.plan.global_batch
+        clips = sum(report.clips_per_s * report.step_s for report in self.reports)
         return FitResult(
             checkpoint=folder,
             step=self.step,
@@ -268,7 +268,7 @@ class _Run:
         )
 
     def _report_of(self, pending: _Pending) -> StepReport:
-        values, clips = pending.values, self.config.data.plan.global_batch
+        values = pending.values
         return StepReport(
             step=pending.step,
             loss=finite(float(values.loss)),
@@ -277,7 +277,7 @@ class _Run:
             gradient_norm=finite(float(values.gradient_norm)),
             data_wait_s=pending.data_wait_s,
             step_s=pending.step_s,
-            **self.speed.of(pending.step_s, clips, self.engine.frozen.latent_TCHW[0]),
+            **self.speed.of(pending.step_s, values.num_clips, values.num_frames),
             progress=pending.progress,
             skipped=values.skipped,
         )

@@ -3,10 +3,12 @@
 import io
 import json
 from fractions import Fraction
+from functools import partial
 
 import av
 import pyarrow as pa
 import pytest
+import torch
 
 from shards.errors import ConfigError, ContractError
 from shards.format.commit import commit_shard
@@ -19,10 +21,14 @@ from train.conditions.columns import told_scores
 from train.config import DataConfig
 from train.data import ShardSource
 from train.embed import embed
+from train.embedded import codec_sha256
 from train.metrics import read_reports
+from train.models.autoencoder3d import VideoAutoencoder, VideoAutoencoderConfig
 from train.models.codec import build_codec
 from train.plan import describe
 from train.trainer import fit
+
+CPU = torch.device("cpu")
 
 
 def encode(frames_THWC) -> tuple[bytes, list[int], Fraction]:
@@ -123,6 +129,8 @@ def test_buckets_and_stills_train_together(tiny, dataset, tmp_path):
     assert {frames for frames, _, _ in seen} == {1, 4}  # small clips would be enlarged to 32 px, so none goes there
     result = fit(config, tmp_path / "run")
     assert (result.step, result.skipped_steps) == (6, 0)
+    reports = read_reports(tmp_path / "run")
+    assert {round(report.latents_per_s / report.clips_per_s) for report in reports} == {1, 2}  # stills, 4 frames by 2
     assert describe(config)["data"]["empty_buckets"] == ["1x32x32", "2x32x32"]
 
 
@@ -135,7 +143,9 @@ def test_a_shape_that_the_codec_cannot_take_is_refused(tiny, dataset, tmp_path):
 def test_training_on_latents_made_ahead_equals_training_live(tiny, dataset, tmp_path):
     view = ("data.num_workers=0", "data.view.start=begin", "data.view.fps=null")
     live = tiny(f"data.uri={dataset}", *view)
-    made = embed(live.data, open_dataset(dataset), live.codec, build_codec(live.codec), tmp_path / "latents", tmp_path)
+    made = embed(
+        live.data, open_dataset(dataset), live.codec, build_codec(live.codec), CPU, tmp_path / "latents", tmp_path
+    )
     assert made.splits == open_dataset(dataset).manifest.splits
     assert open_dataset(tmp_path / "latents").members == ("json", "latent.npy", "txt")
     ahead = tiny(f"data.uri={tmp_path / 'latents'}", "data.read=latents", *view)
@@ -145,10 +155,30 @@ def test_training_on_latents_made_ahead_equals_training_live(tiny, dataset, tmp_
     assert losses[0] == losses[1]
 
 
+def test_shards_of_latents_that_stand_are_not_made_again(tiny, dataset, tmp_path, monkeypatch):
+    config = tiny(f"data.uri={dataset}", "data.num_workers=0", "data.view.start=begin")
+    make = partial(embed, config.data, open_dataset(dataset), config.codec, build_codec(config.codec), CPU)
+    first = make(tmp_path / "latents", tmp_path)
+    monkeypatch.setattr("train.embed.encode_video", None)  # whoever encodes now fails
+    counted = []
+    assert make(tmp_path / "latents", tmp_path, counted.append) == first
+    assert counted == [9]
+
+
+def test_the_identity_of_a_codec_is_what_it_computes_not_where_its_weights_lie():
+    config = VideoAutoencoderConfig(width=4, norm_groups=4)
+    codec, other = VideoAutoencoder(config), VideoAutoencoder(config)
+    moved = config.model_copy(update={"weights": "elsewhere"})
+    assert codec_sha256(config, codec) == codec_sha256(moved, codec)
+    assert codec_sha256(config, codec) != codec_sha256(config, other)
+    assert codec_sha256(config, codec.bfloat16()) != codec_sha256(config, other)
+
+
 def test_latents_of_another_codec_or_view_are_refused(tiny, dataset, tmp_path):
     view = (f"data.uri={tmp_path / 'latents'}", "data.num_workers=0", "data.view.start=begin")
     made = tiny(f"data.uri={dataset}", *view[1:])
-    embed(made.data, open_dataset(dataset), made.codec, build_codec(made.codec), tmp_path / "latents", tmp_path)
+    codec = build_codec(made.codec)
+    embed(made.data, open_dataset(dataset), made.codec, codec, CPU, tmp_path / "latents", tmp_path)
     with pytest.raises(ContractError, match="were made with codec_sha256"):
         fit(tiny(*view, "data.read=latents", "codec={kind: transform, kept_coefficients: 5}"), tmp_path / "run")
     with pytest.raises(ContractError, match="were made with view"):

@@ -12,7 +12,7 @@ CLIPS = Clips(torch.zeros(2, 1, 1, 1, 3), ["a", "b"], [4, 7], ["clip4", "clip7"]
 
 def values(skipped: bool) -> StepValues:
     nan = torch.tensor(float("nan"))
-    return StepValues(nan if skipped else torch.tensor(1.0), torch.zeros(2, 1), nan, skipped)
+    return StepValues(nan if skipped else torch.tensor(1.0), torch.zeros(2, 1), nan, skipped, 2, 1)
 
 
 def test_a_skipped_step_is_recorded_with_its_clips(tmp_path):
